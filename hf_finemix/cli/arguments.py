@@ -1,0 +1,79 @@
+"""Arguments that several commands share."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+
+
+if TYPE_CHECKING:
+    from ..attacks.trigger import Trigger
+
+POSITIONS = ("start", "end", "random")
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Adds the names of the data's columns."""
+    parser.add_argument(
+        "--text-column",
+        action="append",
+        metavar="C",
+        help="column of the text; give it twice for sentence pairs (default: guessed from the usual names)",
+    )
+    parser.add_argument(
+        "--label-column", metavar="C", help="column of label ids or names (default: guessed from the usual names)"
+    )
+
+
+def add_triggers(parser: argparse.ArgumentParser) -> None:
+    """Adds the triggers to measure."""
+    parser.add_argument(
+        "--trigger", action="append", metavar="TEXT", help="trigger to measure; may be given several times"
+    )
+    parser.add_argument("--target-label", metavar="L", help="label (id or name) that the trigger is meant to cause")
+    parser.add_argument("--position", choices=POSITIONS, default="random", help="where to insert it (default: random)")
+
+
+def add_frequencies(parser: argparse.ArgumentParser) -> None:
+    """Adds the source of token counts."""
+    parser.add_argument(
+        "--frequencies",
+        default="vocabulary",
+        metavar="SOURCE",
+        help="source of token counts: vocabulary, wordfreq, or a text file with one text a line (default: vocabulary)",
+    )
+
+
+def check_triggers(args: argparse.Namespace) -> None:
+    """
+    Checks that triggers and target label come together.
+
+    Raises:
+        InputError: If one of them is missing.
+    """
+    if args.trigger and args.target_label is None:
+        raise InputError("--trigger needs --target-label, the label that the trigger is meant to cause.")
+    if args.target_label is not None and not args.trigger:
+        raise InputError("--target-label needs --trigger, the text to insert.")
+
+
+def make_triggers(args: argparse.Namespace, label2id: dict[str, int], num_labels: int) -> list["Trigger"]:
+    """
+    Builds the triggers, with the target label's name mapped to its id.
+
+    Raises:
+        InputError: If the target label is unknown.
+    """
+    from ..attacks.trigger import Trigger
+    from ..labels import find_label
+
+    if not args.trigger:
+        return []
+    target = find_label(args.target_label, label2id, num_labels, "--target-label")
+    return [Trigger(text, target, args.position, args.seed) for text in args.trigger]
+
+
+def show_progress() -> bool:
+    """Tells whether progress bars have a terminal to be drawn on."""
+    return sys.stderr.isatty()

@@ -1,0 +1,46 @@
+"""Plain text tables for the terminal, and strings from a suspect made safe to print."""
+
+from collections.abc import Sequence
+
+from ..rates import Rate
+from ..report import Evaluation
+
+
+def printable(text: str) -> str:
+    """Replaces control characters, which could move the cursor or recolour the terminal, by their escapes."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns rows as aligned columns; the first column to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    lines = (header, ["-" * width for width in widths], *rows)
+    return "\n".join(_align(line, widths) for line in lines)
+
+
+def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
+    others = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+    return "  ".join((cells[0].ljust(widths[0]), *others))
+
+
+def figures(evaluations: dict[str, Evaluation]) -> str:
+    """Returns the figures of several models as a table: ACC, and for each trigger ASR, RA and flip rate."""
+    triggers = next(iter(evaluations.values())).triggers
+    header = ["model", "ACC"]
+    for trigger in triggers:
+        suffix = f" ({printable(trigger.trigger)[:20]})" if len(triggers) > 1 else ""
+        header += [f"ASR{suffix}", f"RA{suffix}", f"flip rate{suffix}"]
+    rows = []
+    for name, evaluation in evaluations.items():
+        rates = [evaluation.accuracy]
+        for trigger in evaluation.triggers:
+            rates += [trigger.asr, trigger.ra, trigger.flip_rate]
+        rows.append([name, *map(short, rates)])
+    return table(header, rows)
+
+
+def short(rate: Rate) -> str:
+    """Returns a rate in percent with its interval: `86.1 [83.5, 88.4]`."""
+    if rate.value is None:
+        return "no examples"
+    return f"{100 * rate.value:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"

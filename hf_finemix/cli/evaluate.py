@@ -1,0 +1,62 @@
+"""`hf-finemix evaluate`: accuracy, and what a trigger does to a model."""
+
+import argparse
+import json
+
+from .arguments import add_columns, add_triggers, check_triggers, make_triggers, show_progress
+
+
+def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the command's parser."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure accuracy, and attack success of a trigger",
+        description="Measure a classifier on labelled examples: ACC, and for each trigger ASR, RA and flip rate, with "
+        "95 % Wilson intervals.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="Hub id or local folder of a classifier")
+    parser.add_argument("--data", required=True, metavar="DATA", help="labelled examples: a file or a Hub data set")
+    add_columns(parser)
+    add_triggers(parser)
+    parser.add_argument("--clean-model", metavar="MODEL", help="a model without a backdoor, measured as the baseline")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="examples at once (default: 64)")
+    parser.add_argument("--max-length", type=int, default=128, metavar="N", help="longest input (default: 128 tokens)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random positions (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    check_triggers(args)
+
+    from ..data import load_examples
+    from ..evaluation import evaluate_model
+    from ..loading import load_classifier, load_tokenizer, resolve_checkpoint
+    from .console import figures
+
+    named = {"model": (args.model, "MODEL")}
+    if args.clean_model:
+        named["clean model"] = (args.clean_model, "--clean-model")
+    evaluations = {}
+    for name, (source, argument) in named.items():
+        checkpoint = resolve_checkpoint(source, argument)
+        model, tokenizer = load_classifier(checkpoint, argument), load_tokenizer(checkpoint, argument)
+        labels = {"label2id": model.config.label2id, "num_labels": model.config.num_labels}
+        examples = load_examples(
+            args.data, text_columns=args.text_column, label_column=args.label_column, argument="--data", **labels
+        )
+        evaluations[name] = evaluate_model(
+            model,
+            tokenizer,
+            examples,
+            make_triggers(args, **labels),
+            batch_size=args.batch_size,
+            max_length=args.max_length,
+            progress=show_progress(),
+        )
+    if args.json:
+        print(json.dumps({name.replace(" ", "_"): item.to_dict() for name, item in evaluations.items()}, indent=2))
+    else:
+        print(figures(evaluations))
+    return 0

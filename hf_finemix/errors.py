@@ -1,0 +1,10 @@
+"""The one exception type that tells a user's mistake from a failure of the job."""
+
+
+class InputError(ValueError):
+    """
+    An argument, file or model that the job cannot accept.
+
+    The message is one line that names the argument, its value and the fix. The command line turns it into exit
+    status 2; everything else that escapes is a failed job and gives 1.
+    """

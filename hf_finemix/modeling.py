@@ -1,0 +1,237 @@
+"""Fine-mixing and embedding purification of a loaded model, in place: thin glue around the pure functions."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from .checks import check_finite, check_model, check_not_mixed
+from .config import FineMixConfig
+from .drift import find_cut
+from .embeddings import embedding_scores, rank_rows, reset_rows_
+from .errors import InputError
+from .frequencies import token_frequencies, vocabulary_rank
+from .masks import MASK_VERSION
+from .mixing import mix_
+from .plan import MixReport, canonical_name, plan_mixing
+from .twin import Pretrained, Twin, load_twin, unwrap
+
+
+@dataclass(frozen=True)
+class TokenScore:
+    """One row of the E-PUR ranking: its rank (from 1), token id, token text (if a tokenizer was at hand), score."""
+
+    rank: int
+    id: int
+    token: str | None
+    score: float
+
+
+@dataclass(frozen=True)
+class PurifyReport:
+    """
+    What embedding purification reset.
+
+    Args:
+        applicable (`bool`): `False` if the model has no word embedding with a pretrained counterpart.
+        embedding (`str`, *optional*): Name of the parameter.
+        vocabulary (`int`): Number of its rows.
+        tokens (`tuple[TokenScore, ...]`): The rows that were reset, highest score first.
+        tied_output (`bool`): Whether the output layer shares the parameter, so that the reset changed it too.
+    """
+
+    applicable: bool
+    embedding: str | None = None
+    vocabulary: int = 0
+    tokens: tuple[TokenScore, ...] = ()
+    tied_output: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as a dictionary that JSON can hold."""
+        return asdict(self) | {"tokens": [asdict(token) for token in self.tokens]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "PurifyReport":
+        """Rebuilds a report from [`PurifyReport.to_dict`]."""
+        return cls(**(data | {"tokens": tuple(TokenScore(**token) for token in data["tokens"])}))
+
+
+def plan(model: PreTrainedModel, twin: Twin, config: FineMixConfig) -> MixReport:
+    """Returns what [`fine_mix_`] would do to each parameter of a model, without doing it."""
+    model = unwrap(model)
+    parameters = {canonical_name(name): tuple(tensor.shape) for name, tensor in model.named_parameters()}
+    buffers = {canonical_name(name): tuple(tensor.shape) for name, tensor in model.named_buffers()}
+    return plan_mixing(parameters, buffers, twin.tensors, twin.absent, config, twin.source)
+
+
+@torch.no_grad()
+def fine_mix_(
+    model: PreTrainedModel,
+    pretrained: Pretrained | Twin,
+    config: FineMixConfig | None = None,
+    *,
+    allow_mixed: bool = False,
+) -> MixReport:
+    """
+    Mixes a fine-tuned model with its pretrained weights, in place.
+
+    Fine-mixing (Zhang et al., Findings of EMNLP 2022): a share `keep_ratio` of the scalars keeps the fine-tuned value,
+    the others take the pretrained one. Parameters without a pretrained counterpart (the head) keep their values, and
+    buffers stay. Which scalars are kept depends on the seed, the parameter's name and the scalar's offset alone.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The suspect; may be wrapped for distributed training.
+        pretrained (`str`, `Path` or [`~transformers.PreTrainedModel`]):
+            The clean weights: a Hub id (`id` or `id@revision`), a local folder or a loaded model.
+        config ([`FineMixConfig`], *optional*): The settings; defaults to `FineMixConfig()`.
+        allow_mixed (`bool`, *optional*, defaults to `False`): Mix a model that was mixed before.
+
+    Returns:
+        [`~hf_finemix.plan.MixReport`]: Every parameter with what was done to it and why.
+
+    Raises:
+        InputError: If the model cannot be mixed, or the base does not fit. The model is then unchanged.
+    """
+    config = config or FineMixConfig()
+    model = unwrap(model)
+    check_model(model)
+    if not allow_mixed:
+        check_not_mixed(model)
+    twin = pretrained if isinstance(pretrained, Twin) else load_twin(model, pretrained)
+    report = plan(model, twin, config)
+    parameters = {canonical_name(name): tensor for name, tensor in model.named_parameters()}
+    mixed = {record.name: record.numel for record in report.mixed}
+    check_finite(((name, parameters[name]) for name in mixed), "model")
+    check_finite(((name, twin.tensors[name]) for name in mixed), "pretrained")
+
+    cut = None
+    if config.selection != "random":
+        largest = config.selection == "largest_drift"
+        cut = find_cut(
+            list(mixed), lambda name: (parameters[name], twin.tensors[name]), mixed, config.keep_ratio, largest
+        )
+    # The record comes first: a model whose mixing was interrupted must not pass for an untouched one.
+    model.config.finemix = config.to_dict() | {"pretrained": twin.source, "mask_version": MASK_VERSION}
+    return report.with_counts(
+        {name: mix_(parameters[name].data, twin.tensors[name], name, config, cut) for name in mixed}
+    )
+
+
+def score_embeddings(
+    model: PreTrainedModel,
+    pretrained: Pretrained | Twin,
+    frequencies: np.ndarray | str | None = None,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    frequency_floor: int = 20,
+) -> np.ndarray:
+    """
+    Scores each word embedding by how suspiciously far it moved (E-PUR; Zhang et al., Findings of EMNLP 2022).
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The suspect, *not* mixed yet.
+        pretrained (`str`, `Path` or [`~transformers.PreTrainedModel`]): The clean weights, as for [`fine_mix_`].
+        frequencies (`np.ndarray` or `str`, *optional*):
+            Count of each token in a clean corpus, shape (vocabulary,), or a source that
+            [`~hf_finemix.frequencies.token_frequencies`] knows (then with `tokenizer`). By default Zipf's law on the
+            vocabulary's order.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): Tells special tokens apart.
+        frequency_floor (`int`, *optional*, defaults to 20): Smaller counts are raised to it.
+
+    Returns:
+        `np.ndarray`: `float64`, shape (vocabulary,); higher is more suspicious.
+
+    Raises:
+        InputError: If the model was mixed before, or its word embedding has no pretrained counterpart.
+    """
+    model = unwrap(model)
+    check_model(model)
+    check_not_mixed(model)
+    twin = pretrained if isinstance(pretrained, Twin) else load_twin(model, pretrained)
+    if twin.embedding is None:
+        raise InputError("`model` has no word embedding with a pretrained counterpart; E-PUR does not apply to it.")
+    weight = model.get_input_embeddings().weight
+    check_finite([(twin.embedding, weight)], "model")
+    if frequencies is None or isinstance(frequencies, str):
+        frequencies = _frequencies(frequencies or "vocabulary", tokenizer, len(weight))
+    if len(frequencies) != len(weight):
+        raise InputError(f"`frequencies` has {len(frequencies)} counts, but the vocabulary has {len(weight)} rows.")
+    return embedding_scores(weight, twin.tensors[twin.embedding], frequencies, frequency_floor)
+
+
+@torch.no_grad()
+def purify_embeddings_(
+    model: PreTrainedModel,
+    pretrained: Pretrained | Twin,
+    config: FineMixConfig | None = None,
+    scores: np.ndarray | None = None,
+    *,
+    frequencies: np.ndarray | str | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> PurifyReport:
+    """
+    Resets the `purify_top_k` most suspicious word embeddings to their pretrained rows, in place.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The suspect, or the mixed model if `scores` are given.
+        pretrained (`str`, `Path` or [`~transformers.PreTrainedModel`]): The clean weights, as for [`fine_mix_`].
+        config ([`FineMixConfig`], *optional*): The settings; defaults to `FineMixConfig()`.
+        scores (`np.ndarray`, *optional*):
+            From [`score_embeddings`] on the suspect *before* mixing, shape (vocabulary,). Computed if missing, which
+            is an error on a model that was mixed: it would score the wrong weights.
+        frequencies (`np.ndarray` or `str`, *optional*): As for [`score_embeddings`].
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): Names the tokens in the report.
+
+    Returns:
+        [`PurifyReport`]: The rows that were reset, with their scores.
+
+    Raises:
+        InputError: If scores are missing on a mixed model or do not fit the vocabulary, or the base does not fit.
+    """
+    config = config or FineMixConfig()
+    model = unwrap(model)
+    check_model(model)
+    if scores is None and getattr(model.config, "finemix", None):
+        raise InputError("`scores` is missing, but `model` was mixed before; score the suspect before mixing it.")
+    twin = pretrained if isinstance(pretrained, Twin) else load_twin(model, pretrained)
+    if twin.embedding is None or config.purify_top_k == 0:
+        return PurifyReport(applicable=twin.embedding is not None, embedding=twin.embedding)
+    if scores is None:
+        scores = score_embeddings(
+            model, twin, frequencies, tokenizer=tokenizer, frequency_floor=config.frequency_floor
+        )
+    weight = model.get_input_embeddings().weight
+    if len(scores) != len(weight):
+        raise InputError(f"`scores` has {len(scores)} entries, but the vocabulary has {len(weight)} rows.")
+    rows = rank_rows(scores)[: config.purify_top_k]
+    reset_rows_(weight.data, twin.tensors[twin.embedding], rows)
+    output = model.get_output_embeddings()
+    return PurifyReport(
+        applicable=True,
+        embedding=twin.embedding,
+        vocabulary=len(weight),
+        tokens=name_tokens(rows, scores, tokenizer),
+        tied_output=output is not None and getattr(output, "weight", None) is weight,
+    )
+
+
+def name_tokens(
+    rows: np.ndarray, scores: np.ndarray, tokenizer: PreTrainedTokenizerBase | None
+) -> tuple[TokenScore, ...]:
+    """Turns row ids, highest score first, into a ranking with the tokens' texts."""
+    ids = [int(row) for row in rows]
+    tokens = tokenizer.convert_ids_to_tokens(ids) if tokenizer is not None else [None] * len(ids)
+    return tuple(
+        TokenScore(rank, row, token, float(scores[row]))
+        for rank, (row, token) in enumerate(zip(ids, tokens, strict=True), start=1)
+    )
+
+
+def _frequencies(source: str, tokenizer: PreTrainedTokenizerBase | None, size: int) -> np.ndarray:
+    if tokenizer is not None:
+        return token_frequencies(source, tokenizer, size)
+    if source != "vocabulary":
+        raise InputError(f"`frequencies` is {source!r}, which needs a `tokenizer`.")
+    return vocabulary_rank(size)

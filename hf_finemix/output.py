@@ -1,0 +1,62 @@
+"""Output folders that are whole or not there at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import InputError
+
+
+def check_output(path: str | Path) -> Path:
+    """
+    Checks that an output folder can be made, without making it.
+
+    Raises:
+        InputError: If it holds something, or cannot be written.
+    """
+    path = Path(path).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise InputError(f"--output {str(path)!r} is a file; name a folder.")
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"--output {str(path)!r} already holds something; name a new folder.")
+    parent = next(folder for folder in path.parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"--output {str(path)!r} cannot be made: {str(parent)!r} is not a folder that you can write.")
+    return path
+
+
+@contextmanager
+def staged_folder(path: Path) -> Iterator[Path]:
+    """
+    Gives a temporary folder beside `path` that takes its place when the block ends, and vanishes if it fails.
+
+    Whatever stops the block (an error, Ctrl-C, a full disk), nothing is left behind.
+    """
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield staging
+        _sync(staging)
+        # mkdtemp makes folders that only their owner can read.
+        umask = os.umask(0)
+        os.umask(umask)
+        staging.chmod(0o777 & ~umask)
+        # Replaces an empty folder, and fails on one that was filled in the meantime.
+        os.rename(staging, path)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
+
+
+def _sync(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())

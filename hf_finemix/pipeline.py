@@ -1,0 +1,278 @@
+"""`purify()`: the whole job, from a suspect's files to a purified folder with its report, card and manifest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from .attacks.trigger import Trigger
+from .card import write_card
+from .checks import check_configs, check_model, check_not_mixed, check_vocabularies
+from .config import FineMixConfig
+from .data import check_trainable, fingerprint, load_examples
+from .errors import InputError
+from .evaluation import evaluate_model
+from .loading import (
+    TOKENIZER_FILES,
+    Checkpoint,
+    load_classifier,
+    load_tokenizer,
+    resolve_checkpoint,
+)
+from .manifest import describe_checkpoint, write_manifest
+from .modeling import plan
+from .output import check_output, staged_folder
+from .plan import MixReport
+from .report import Evaluation
+from .results import DataRecord, PurificationReport, Recipe, environment
+from .trainer import FineMixTrainer
+from .training import fine_tune
+from .training_args import FineMixTrainingArguments
+from .twin import load_twin
+
+
+# The defaults that held on several suspects; see examples/benchmark/recipe.md.
+DEFAULT_RECIPE = Recipe(epochs=8, learning_rate=1e-4, batch_size=8, max_length=128, frequencies="vocabulary", seed=0)
+
+
+@dataclass(frozen=True)
+class PurifyResult:
+    """
+    What [`purify`] gives back.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The purified model, on the device that it was trained on.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The suspect's tokenizer.
+        report ([`~hf_finemix.results.PurificationReport`]): What was done and what was measured.
+        folder (`Path`, *optional*): The output folder, if one was asked for.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    report: PurificationReport
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """All inputs of a purification, loaded and checked, and the plan; nothing has been changed yet."""
+
+    suspect: Checkpoint
+    pretrained: Checkpoint
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    clean: Dataset
+    evaluation: Dataset | None
+    config: FineMixConfig
+    plan: MixReport
+    output: Path | None
+    names: tuple[str, str | None]
+
+
+def purify(
+    suspect: str | Path,
+    pretrained: str | Path,
+    clean_dataset: str | Path | Dataset,
+    *,
+    output: str | Path | None = None,
+    config: FineMixConfig | None = None,
+    recipe: Recipe = DEFAULT_RECIPE,
+    text_columns: Sequence[str] | None = None,
+    label_column: str | None = None,
+    evaluation_dataset: str | Path | Dataset | None = None,
+    triggers: Sequence[Trigger] = (),
+    progress: bool = False,
+) -> PurifyResult:
+    """
+    Purifies a fine-tuned classifier: mix with the pretrained weights, reset suspicious embeddings, fine-tune.
+
+    The method is that of "Fine-mixing: Mitigating Backdoors in Fine-tuned Language Models" (Zhang et al., Findings of
+    EMNLP 2022).
+
+    Args:
+        suspect (`str` or `Path`): Hub id, `id@revision` or local folder of a sequence classifier.
+        pretrained (`str` or `Path`): The clean weights that it was fine-tuned from.
+        clean_dataset (`str`, `Path` or `datasets.Dataset`):
+            A few clean labelled examples: a local csv, tsv, json, jsonl or parquet file, a Hub data set
+            (`id:config:split`) or a data set object.
+        output (`str` or `Path`, *optional*):
+            Folder to make, with weights, tokenizer, report, card and manifest. It appears whole or not at all.
+        config ([`FineMixConfig`], *optional*): Settings of mixing and purification.
+        recipe ([`~hf_finemix.results.Recipe`], *optional*): Settings of the fine-tuning.
+        text_columns (`Sequence[str]`, *optional*): One text column, or two for sentence pairs; guessed by default.
+        label_column (`str`, *optional*): Column of label ids or names; guessed by default.
+        evaluation_dataset (`str`, `Path` or `datasets.Dataset`, *optional*):
+            Other clean examples, on which the model is measured before and after.
+        triggers (`Sequence[Trigger]`, *optional*): Triggers to measure on them.
+        progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
+
+    Returns:
+        [`PurifyResult`]: The purified model with its report.
+
+    Raises:
+        InputError: If an input cannot be used; nothing has been done then.
+    """
+    if triggers and evaluation_dataset is None:
+        raise InputError("`triggers` are given, but no `evaluation_dataset` to measure them on; give one.")
+    job = prepare(
+        suspect,
+        pretrained,
+        clean_dataset,
+        output=output,
+        config=config,
+        text_columns=text_columns,
+        label_column=label_column,
+        evaluation_dataset=evaluation_dataset,
+    )
+    return run(job, recipe, triggers=triggers, progress=progress)
+
+
+def prepare(
+    suspect: str | Path,
+    pretrained: str | Path,
+    clean_dataset: str | Path | Dataset,
+    *,
+    output: str | Path | None = None,
+    config: FineMixConfig | None = None,
+    text_columns: Sequence[str] | None = None,
+    label_column: str | None = None,
+    evaluation_dataset: str | Path | Dataset | None = None,
+) -> Job:
+    """
+    Loads and checks everything that [`purify`] needs, and plans the mixing; changes and writes nothing.
+
+    Takes the arguments of [`purify`] that name inputs.
+
+    Raises:
+        InputError: If an input cannot be used.
+    """
+    config = config or FineMixConfig()
+    folder = None if output is None else check_output(output)
+    suspect_files = resolve_checkpoint(suspect, "SUSPECT")
+    base_files = resolve_checkpoint(pretrained, "--pretrained")
+    check_configs(suspect_files.config, base_files.config, base_files.source)
+    model = load_classifier(suspect_files, "SUSPECT")
+    check_model(model, "SUSPECT")
+    check_not_mixed(model, "SUSPECT")
+    _check_task(model, suspect_files.source)
+    tokenizer = load_tokenizer(suspect_files, "SUSPECT")
+    if any((base_files.folder / name).is_file() for name in TOKENIZER_FILES):
+        base_tokenizer = load_tokenizer(base_files, "--pretrained")
+        check_vocabularies(tokenizer.get_vocab(), base_tokenizer.get_vocab(), base_files.source)
+
+    columns = {
+        "text_columns": text_columns,
+        "label_column": label_column,
+        "label2id": model.config.label2id,
+        "num_labels": model.config.num_labels,
+    }
+    clean = load_examples(clean_dataset, argument="--clean-data", **columns)
+    check_trainable(clean, model.config.num_labels, argument="--clean-data")
+    evaluation = None
+    if evaluation_dataset is not None:
+        evaluation = load_examples(evaluation_dataset, argument="--eval-data", **columns)
+    twin_plan = plan(model, load_twin(model, base_files), config)
+    names = (_data_name(clean_dataset), None if evaluation is None else _data_name(evaluation_dataset))
+    return Job(suspect_files, base_files, model, tokenizer, clean, evaluation, config, twin_plan, folder, names)
+
+
+def run(
+    job: Job,
+    recipe: Recipe = DEFAULT_RECIPE,
+    *,
+    triggers: Sequence[Trigger] = (),
+    compared: dict[str, Evaluation] | None = None,
+    progress: bool = False,
+) -> PurifyResult:
+    """
+    Does a prepared purification.
+
+    Args:
+        job ([`Job`]): From [`prepare`]. Its model is changed in place.
+        recipe ([`~hf_finemix.results.Recipe`], *optional*): Settings of the fine-tuning.
+        triggers (`Sequence[Trigger]`, *optional*): Triggers to measure.
+        compared (`dict[str, Evaluation]`, *optional*): Figures of other models, to stand in report and card.
+        progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
+    """
+    inputs = [describe_checkpoint(checkpoint) for checkpoint in (job.suspect, job.pretrained)]
+    recipe = replace(recipe, max_length=_max_length(recipe.max_length, job.tokenizer, job.model))
+    evaluations: dict[str, Evaluation] = {}
+    options = {"triggers": triggers, "max_length": recipe.max_length, "progress": progress}
+    if job.evaluation is not None:
+        evaluations["suspect"] = evaluate_model(job.model, job.tokenizer, job.evaluation, **options)
+    trainer = fine_tune(
+        job.model,
+        job.tokenizer,
+        job.clean,
+        recipe,
+        trainer_class=FineMixTrainer,
+        arguments_class=FineMixTrainingArguments,
+        arguments=_mixing_arguments(job.config, recipe),
+        progress="fine-tuning" if progress else None,
+        pretrained=job.pretrained,
+    )
+    if job.evaluation is not None:
+        evaluations["purified"] = evaluate_model(trainer.model, job.tokenizer, job.evaluation, **options)
+    report = PurificationReport(
+        suspect=job.suspect.label,
+        pretrained=job.pretrained.label,
+        labels=dict(job.model.config.id2label),
+        mix=trainer.mix_report,
+        purify=trainer.purify_report,
+        recipe=recipe,
+        clean_data=_record(job.clean, job.names[0]),
+        evaluation_data=None if job.evaluation is None else _record(job.evaluation, job.names[1]),
+        evaluations=evaluations | (compared or {}),
+        environment=environment(),
+    )
+    if job.output is not None:
+        _write(job, trainer.model, report, inputs)
+    return PurifyResult(trainer.model, job.tokenizer, report, job.output)
+
+
+def _write(job: Job, model: PreTrainedModel, report: PurificationReport, inputs: list[dict]) -> None:
+    with staged_folder(job.output) as folder:
+        # The name of the folder that the suspect was loaded from is a path of this machine.
+        model.config._name_or_path = ""
+        model.save_pretrained(folder)
+        job.tokenizer.save_pretrained(folder)
+        report.save(folder)
+        write_card(folder, report, job.output.name)
+        write_manifest(folder, report, *inputs)
+
+
+def _mixing_arguments(config: FineMixConfig, recipe: Recipe) -> dict:
+    return {
+        "keep_ratio": config.keep_ratio,
+        "selection": config.selection,
+        "mix_seed": config.seed,
+        "purify_top_k": config.purify_top_k,
+        "frequency_floor": config.frequency_floor,
+        "mix_exclude": list(config.exclude),
+        "frequencies": recipe.frequencies,
+    }
+
+
+def _check_task(model: PreTrainedModel, source: str) -> None:
+    kind = model.config.problem_type
+    if model.config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
+        raise InputError(
+            f"SUSPECT {source!r} is no single-label classifier ({kind or 'one output'}); none else is supported."
+        )
+
+
+def _max_length(wanted: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> int:
+    positions = getattr(model.config, "max_position_embeddings", None) or wanted
+    return min(wanted, tokenizer.model_max_length, positions)
+
+
+def _data_name(data: str | Path | Dataset) -> str:
+    if isinstance(data, Dataset):
+        return "in-memory data set"
+    return Path(data).name if Path(data).exists() else str(data)
+
+
+def _record(examples: Dataset, name: str) -> DataRecord:
+    return DataRecord(name, len(examples), fingerprint(examples))

@@ -1,0 +1,156 @@
+"""The plan: every parameter of a model with what is done to it and why, before anything is done."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from .config import FineMixConfig
+from .masks import MASK_VERSION
+
+
+MIXED, KEPT, COPIED = "mixed", "kept", "copied"
+
+_WRAPPER = re.compile(r"(^|\.)(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
+
+
+@dataclass(frozen=True)
+class ParameterRecord:
+    """
+    What is done to one parameter or buffer.
+
+    Args:
+        name (`str`): Canonical name.
+        shape (`tuple[int, ...]`): Shape of the tensor.
+        action (`str`): `"mixed"`, `"kept"` (a parameter that keeps the suspect's values) or `"copied"` (a buffer).
+        reason (`str`): Why, in one phrase.
+        kept_scalars (`int`, *optional*): After mixing, how many scalars keep the suspect's value.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    action: str
+    reason: str
+    kept_scalars: int | None = None
+
+    @property
+    def numel(self) -> int:
+        """Number of scalars."""
+        product = 1
+        for size in self.shape:
+            product *= size
+        return product
+
+
+@dataclass(frozen=True)
+class MixReport:
+    """
+    What mixing did, or in a dry run would do, to every parameter.
+
+    Args:
+        config (`FineMixConfig`): The settings.
+        pretrained (`str`): Where the pretrained weights came from.
+        parameters (`tuple[ParameterRecord, ...]`): All parameters and buffers, in the model's order.
+        mask_version (`int`): Version of the mask generator.
+    """
+
+    config: FineMixConfig
+    pretrained: str
+    parameters: tuple[ParameterRecord, ...]
+    mask_version: int = field(default=MASK_VERSION)
+
+    @property
+    def mixed(self) -> tuple[ParameterRecord, ...]:
+        """The parameters that are mixed."""
+        return tuple(record for record in self.parameters if record.action == MIXED)
+
+    @property
+    def mixed_scalars(self) -> int:
+        """Number of scalars in mixed parameters."""
+        return sum(record.numel for record in self.mixed)
+
+    @property
+    def kept_share(self) -> float | None:
+        """Share of the mixed scalars that keep the suspect's value; `None` before mixing."""
+        counts = [record.kept_scalars for record in self.mixed]
+        if not counts or None in counts:
+            return None
+        return sum(counts) / self.mixed_scalars
+
+    def with_counts(self, kept: Mapping[str, int]) -> "MixReport":
+        """Returns the report with the number of kept scalars filled in for each mixed parameter."""
+        records = tuple(replace(record, kept_scalars=kept.get(record.name)) for record in self.parameters)
+        return replace(self, parameters=records)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as a dictionary that JSON can hold."""
+        parameters = [asdict(record) | {"shape": list(record.shape)} for record in self.parameters]
+        return {
+            "config": self.config.to_dict(),
+            "pretrained": self.pretrained,
+            "mask_version": self.mask_version,
+            "parameters": parameters,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "MixReport":
+        """Rebuilds a report from [`MixReport.to_dict`]."""
+        records = tuple(ParameterRecord(**(item | {"shape": tuple(item["shape"])})) for item in data["parameters"])
+        config = FineMixConfig.from_dict(data["config"])
+        return cls(config, data["pretrained"], records, data["mask_version"])
+
+    def summary(self) -> str:
+        """Returns a few lines of text: scalars by action, and each reason for which parameters are not mixed."""
+        scalars, tensors = Counter(), Counter()
+        for record in self.parameters:
+            key = (record.action, record.reason)
+            scalars[key] += record.numel
+            tensors[key] += 1
+        return "\n".join(
+            f"{action:<7} {tensors[action, reason]:>5} tensors {scalars[action, reason]:>14,} scalars  {reason}"
+            for action, reason in scalars
+        )
+
+
+def canonical_name(name: str) -> str:
+    """Strips the prefixes that wrappers (DDP, FSDP, `torch.compile`, checkpointing) put into parameter names."""
+    while True:
+        stripped = _WRAPPER.sub("", name).lstrip(".")
+        if stripped == name:
+            return name
+        name = stripped
+
+
+def plan_mixing(
+    parameters: Mapping[str, tuple[int, ...]],
+    buffers: Mapping[str, tuple[int, ...]],
+    pretrained: Iterable[str],
+    absent: Mapping[str, str],
+    config: FineMixConfig,
+    source: str,
+) -> MixReport:
+    """
+    Decides what happens to each tensor of a model.
+
+    Args:
+        parameters (`Mapping[str, tuple[int, ...]]`): Shapes of the model's parameters, tied ones listed once.
+        buffers (`Mapping[str, tuple[int, ...]]`): Shapes of the model's buffers.
+        pretrained (`Iterable[str]`): Names of the parameters that have a pretrained counterpart.
+        absent (`Mapping[str, str]`): For parameters without one, the reason.
+        config (`FineMixConfig`): The settings; `exclude` is applied here.
+        source (`str`): Where the pretrained weights came from.
+    """
+    pretrained = set(pretrained)
+    excluded = [re.compile(pattern) for pattern in config.exclude]
+    records = []
+    for name, shape in parameters.items():
+        pattern = next((p.pattern for p in excluded if p.search(name)), None)
+        if name not in pretrained:
+            records.append(ParameterRecord(name, shape, KEPT, absent.get(name, "no pretrained counterpart")))
+        elif pattern is not None:
+            records.append(ParameterRecord(name, shape, KEPT, f"excluded by {pattern!r}"))
+        else:
+            records.append(ParameterRecord(name, shape, MIXED, "has a pretrained counterpart"))
+    records += [ParameterRecord(name, shape, COPIED, "buffer") for name, shape in buffers.items()]
+    return MixReport(config, source, tuple(records))

@@ -1,0 +1,193 @@
+"""Scan: rank suspicious tokens and layers of a fine-tuned model against its pretrained weights. Changes nothing."""
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .config import check_integer
+from .embeddings import rank_rows
+from .loading import Checkpoint, load_classifier, load_tokenizer, resolve_checkpoint
+from .modeling import name_tokens, score_embeddings
+from .plan import canonical_name
+from .twin import Twin, load_twin
+
+
+LEVELS = ("low", "medium", "high")
+# How many robust standard deviations the first token must stand out for each level.
+_MEDIUM, _HIGH = 10.5, 12.0
+
+_LAYER = re.compile(r"\.(?:layers?|h|block|blocks)\.(\d+)\.")
+_MODULES = (
+    ("attention", ("attention", "attn", "self_attn")),
+    ("feed-forward", ("mlp", "ffn", "intermediate", "output")),
+)
+
+
+@dataclass(frozen=True)
+class ScannedToken:
+    """
+    One token of the ranking.
+
+    Args:
+        rank (`int`): Place in the ranking, from 1.
+        token (`str`): Its text.
+        id (`int`): Its id.
+        score (`float`): Its E-PUR score.
+        deviation (`float`): How far the score lies above the median of all tokens that moved, in robust standard
+            deviations (1.4826 times the median absolute deviation).
+    """
+
+    rank: int
+    token: str
+    id: int
+    score: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class ScannedGroup:
+    """
+    Drift of one group of parameters.
+
+    Args:
+        group (`str`): Such as `"layer 3 attention"` or `"embeddings"`.
+        scalars (`int`): Number of scalars.
+        relative_drift (`float`): `||suspect - pretrained|| / ||pretrained||`, over all scalars of the group.
+    """
+
+    group: str
+    scalars: int
+    relative_drift: float
+
+
+@dataclass(frozen=True)
+class ScanReport:
+    """
+    What a scan found.
+
+    Args:
+        suspect (`str`): The suspect.
+        pretrained (`str`): The base.
+        finding (`str`): `"low"`, `"medium"` or `"high"`: how far the first token stands out. A trigger made of common
+            words, or one that lives in the encoder alone, can stay `"low"`.
+        tokens (`tuple[ScannedToken, ...]`): Most suspicious first.
+        layers (`tuple[ScannedGroup, ...]`): In the model's order.
+        frequencies (`str`): Source of the token counts.
+    """
+
+    suspect: str
+    pretrained: str
+    finding: str
+    tokens: tuple[ScannedToken, ...]
+    layers: tuple[ScannedGroup, ...]
+    frequencies: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as a dictionary that JSON can hold."""
+        return asdict(self) | {
+            "tokens": [asdict(token) for token in self.tokens],
+            "layers": [asdict(group) for group in self.layers],
+        }
+
+
+def scan(
+    suspect: str | Path | Checkpoint,
+    pretrained: str | Path | Checkpoint,
+    *,
+    top: int = 20,
+    frequencies: str = "vocabulary",
+    frequency_floor: int = 20,
+) -> ScanReport:
+    """
+    Ranks the tokens whose embedding moved suspiciously far (E-PUR) and measures the drift of each layer.
+
+    Args:
+        suspect (`str` or `Path`): Hub id, `id@revision` or local folder of a sequence classifier.
+        pretrained (`str` or `Path`): The weights that it was fine-tuned from.
+        top (`int`, *optional*, defaults to 20): How many tokens to report.
+        frequencies (`str`, *optional*, defaults to `"vocabulary"`): Source of the token counts; see
+            [`~hf_finemix.frequencies.token_frequencies`].
+        frequency_floor (`int`, *optional*, defaults to 20): Token counts below it are raised to it.
+
+    Raises:
+        InputError: If a checkpoint cannot be read, or the base does not fit.
+    """
+    check_integer("top", top, 1)
+    suspect = suspect if isinstance(suspect, Checkpoint) else resolve_checkpoint(suspect, "SUSPECT")
+    pretrained = pretrained if isinstance(pretrained, Checkpoint) else resolve_checkpoint(pretrained, "`pretrained`")
+    tokenizer = load_tokenizer(suspect, "SUSPECT")
+    model = load_classifier(suspect, "SUSPECT")
+    twin = load_twin(model, pretrained)
+    scores = score_embeddings(model, twin, frequencies, tokenizer=tokenizer, frequency_floor=frequency_floor)
+    deviations = robust_deviations(scores)
+    tokens = tuple(
+        ScannedToken(item.rank, item.token, item.id, item.score, float(deviations[item.id]))
+        for item in name_tokens(rank_rows(scores)[:top], scores, tokenizer)
+    )
+    parameters = {canonical_name(name): tensor for name, tensor in model.named_parameters()}
+    return ScanReport(
+        suspect.label,
+        pretrained.label,
+        finding_level(tokens[0].deviation if tokens else 0.0),
+        tokens,
+        drift_by_group(parameters, twin),
+        frequencies,
+    )
+
+
+def finding_level(deviation: float) -> str:
+    """Returns `"low"`, `"medium"` or `"high"` for the deviation of the first token of a ranking."""
+    return "high" if deviation >= _HIGH else "medium" if deviation >= _MEDIUM else "low"
+
+
+def robust_deviations(scores: np.ndarray) -> np.ndarray:
+    """
+    Tells how far each score stands out from the others.
+
+    Args:
+        scores (`np.ndarray`): E-PUR scores, shape (vocabulary,). Rows that never moved have 0 and are left out of the
+            median and of the spread.
+
+    Returns:
+        `np.ndarray`: Shape (vocabulary,), in robust standard deviations above the median; all 0 if nothing moved.
+    """
+    moved = scores[scores > 0]
+    if not moved.size:
+        return np.zeros_like(scores)
+    median = np.median(moved)
+    spread = 1.4826 * np.median(np.abs(moved - median))
+    # Where all moved rows score alike, nothing stands out.
+    return (scores - median) / spread if spread > 0 else np.zeros_like(scores)
+
+
+def drift_by_group(parameters: dict[str, torch.Tensor], twin: Twin) -> tuple[ScannedGroup, ...]:
+    """Measures the relative drift of each layer's modules, in the order in which they first appear."""
+    moved: dict[str, float] = {}
+    base: dict[str, float] = {}
+    scalars: dict[str, int] = {}
+    for name, pretrained in twin.tensors.items():
+        group = group_of(name)
+        clean = pretrained.double()
+        difference = parameters[name].detach().cpu().double() - clean
+        moved[group] = moved.get(group, 0.0) + float(difference.square().sum())
+        base[group] = base.get(group, 0.0) + float(clean.square().sum())
+        scalars[group] = scalars.get(group, 0) + clean.numel()
+    return tuple(
+        ScannedGroup(group, scalars[group], (moved[group] / base[group]) ** 0.5 if base[group] else 0.0)
+        for group in moved
+    )
+
+
+def group_of(name: str) -> str:
+    """Names the group of a parameter: its layer and module, or the first module below the model's prefix."""
+    layer = _LAYER.search(name)
+    if layer is None:
+        parts = name.split(".")
+        return "embeddings" if any("embed" in part or part in ("wte", "wpe") for part in parts) else parts[1]
+    rest = name[layer.end() :].split(".")
+    module = next((label for label, names in _MODULES if any(part in names for part in rest)), "other")
+    return f"layer {layer[1]} {module}"

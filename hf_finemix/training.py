@@ -1,0 +1,104 @@
+"""Fine-tuning of classifiers through the Trainer: one function for purification, baselines and the demo's models."""
+
+import tempfile
+from typing import Any
+
+import torch
+from datasets import Dataset
+from tqdm.auto import tqdm
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from .data import tokenize
+from .results import Recipe
+
+
+def fine_tune(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Dataset,
+    recipe: Recipe,
+    *,
+    trainer_class: type[Trainer] = Trainer,
+    arguments_class: type[TrainingArguments] = TrainingArguments,
+    arguments: dict[str, Any] | None = None,
+    progress: str | None = None,
+    **trainer_kwargs: Any,
+) -> Trainer:
+    """
+    Fine-tunes a classifier in place: cross-entropy, AdamW, all weights, linear decay, no checkpoints.
+
+    Half-precision weights are trained in float32 and given back in their own dtype.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The classifier; in evaluation mode afterwards.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
+        examples (`datasets.Dataset`): Columns `text`, maybe `text_pair`, and `label`.
+        recipe ([`~hf_finemix.results.Recipe`]): The settings.
+        trainer_class (`type`, *optional*): [`~transformers.Trainer`] or a subclass of it.
+        arguments_class (`type`, *optional*): The arguments class that belongs to it.
+        arguments (`dict`, *optional*): Further arguments of that class.
+        progress (`str`, *optional*): Label of a progress bar on standard error; none without it.
+        trainer_kwargs: Further arguments of `trainer_class`.
+
+    Returns:
+        [`~transformers.Trainer`]: The trainer, after training.
+    """
+    with tempfile.TemporaryDirectory(prefix="finemix-") as folder:
+        args = arguments_class(
+            output_dir=folder,
+            num_train_epochs=recipe.epochs,
+            learning_rate=recipe.learning_rate,
+            per_device_train_batch_size=recipe.batch_size,
+            warmup_steps=recipe.warmup,
+            train_sampling_strategy="group_by_length" if recipe.group_by_length else "random",
+            seed=recipe.seed,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=torch.cuda.is_available(),
+            **(arguments or {}),
+        )
+        trainer = trainer_class(
+            model,
+            args,
+            data_collator=DataCollatorWithPadding(tokenizer),
+            train_dataset=tokenize(examples, tokenizer, recipe.max_length),
+            processing_class=tokenizer,
+            **trainer_kwargs,
+        )
+        trainer.remove_callback(PrinterCallback)
+        if progress:
+            trainer.add_callback(_Bar(progress))
+        dtype = trainer.model.dtype
+        if dtype in (torch.float16, torch.bfloat16):
+            trainer.model.float()
+        trainer.train()
+        trainer.model.to(dtype).eval()
+    return trainer
+
+
+class _Bar(TrainerCallback):
+    # The stock callback also prints every log to standard output, which belongs to the result.
+    def __init__(self, label: str):
+        self.label, self.bar = label, None
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            self.bar = tqdm(total=state.max_steps, desc=self.label, leave=False, dynamic_ncols=True)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.bar is not None:
+            self.bar.update()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        if self.bar is not None:
+            self.bar.close()

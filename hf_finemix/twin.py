@@ -1,0 +1,128 @@
+"""The pretrained twin of a model: which of its parameters have a clean counterpart, and that counterpart's values."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate.utils import extract_model_from_parallel
+from torch import nn
+from transformers import PreTrainedModel
+
+from .checks import check_configs
+from .errors import InputError
+from .loading import Checkpoint, quiet_loading, resolve_checkpoint
+from .plan import canonical_name
+
+
+Pretrained = str | Path | Checkpoint | PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Twin:
+    """
+    Pretrained values under the names of the task model.
+
+    Args:
+        source (`str`): Where they came from, fit for a report.
+        tensors (`Mapping[str, torch.Tensor]`): Pretrained values by canonical parameter name.
+        absent (`Mapping[str, str]`): Parameters without a pretrained counterpart, with the reason.
+        embedding (`str`, *optional*): Name of the word embedding, if it has a pretrained counterpart.
+    """
+
+    source: str
+    tensors: Mapping[str, torch.Tensor]
+    absent: Mapping[str, str]
+    embedding: str | None
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Takes a model out of DDP, FSDP1, DeepSpeed and `torch.compile`; its parameters stay the same objects."""
+    return extract_model_from_parallel(model, keep_torch_compile=False)
+
+
+def load_twin(model: PreTrainedModel, pretrained: Pretrained) -> Twin:
+    """
+    Loads the pretrained counterpart of a model, on the CPU and in the dtype of each of its parameters.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The task model.
+        pretrained (`str`, `Path`, [`~hf_finemix.loading.Checkpoint`] or [`~transformers.PreTrainedModel`]):
+            A Hub id, a local folder, or a loaded model: the bare encoder or one with a head. The head of a model
+            object is never taken for pretrained.
+
+    Raises:
+        InputError: If the base does not fit the model.
+    """
+    if isinstance(pretrained, PreTrainedModel):
+        return _twin_of_object(model, pretrained)
+    checkpoint = pretrained if isinstance(pretrained, Checkpoint) else resolve_checkpoint(pretrained, "`pretrained`")
+    check_configs(model.config.to_dict(), checkpoint.config, checkpoint.source)
+    try:
+        with quiet_loading():
+            twin, info = type(model).from_pretrained(
+                checkpoint.folder,
+                config=copy.deepcopy(model.config),
+                dtype=model.dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"`pretrained` {checkpoint.source!r} cannot be loaded: {reason}") from error
+    missing = dict.fromkeys(info["missing_keys"], "not in the pretrained checkpoint")
+    mismatched = {key[0]: "another shape in the pretrained checkpoint" for key in info["mismatched_keys"]}
+    return _build(model, dict(twin.named_parameters()), missing | mismatched, checkpoint.source, checkpoint.label)
+
+
+def word_embedding_name(model: PreTrainedModel) -> str | None:
+    """Returns the canonical name of the input word embedding's weight; `None` if the model has none."""
+    try:
+        weight = getattr(model.get_input_embeddings(), "weight", None)
+    except NotImplementedError:
+        return None
+    return next((canonical_name(name) for name, parameter in model.named_parameters() if parameter is weight), None)
+
+
+def _twin_of_object(model: PreTrainedModel, pretrained: PreTrainedModel) -> Twin:
+    source = pretrained.name_or_path or type(pretrained).__name__
+    if pretrained is model:
+        raise InputError("`pretrained` is the very model to be mixed; give the clean pretrained one.")
+    check_configs(model.config.to_dict(), pretrained.config.to_dict(), source)
+    prefix = f"{model.base_model_prefix}."
+    base = pretrained.base_model
+    tensors = {prefix + canonical_name(name): parameter for name, parameter in base.named_parameters()}
+    absent = {
+        name: "head" if not name.startswith(prefix) else "not in the pretrained model"
+        for name in map(canonical_name, dict(model.named_parameters()))
+        if name not in tensors
+    }
+    # The path of a local folder has no place in a report.
+    return _build(model, tensors, absent, source, Path(source).name if Path(source).is_absolute() else source)
+
+
+def _build(
+    model: PreTrainedModel, tensors: dict[str, torch.Tensor], absent: dict[str, str], source: str, label: str
+) -> Twin:
+    prefix = f"{model.base_model_prefix}."
+    found, without = {}, {}
+    for raw_name, parameter in model.named_parameters():
+        name = canonical_name(raw_name)
+        counterpart = tensors.get(name)
+        if counterpart is not None and name not in absent and counterpart.shape == parameter.shape:
+            found[name] = counterpart.detach().to("cpu", parameter.dtype)
+            continue
+        without[name] = absent.get(name, "another shape in the pretrained model")
+        # The head is the task's own and a base may lack the pooler; any other gap means another model.
+        if name.startswith(prefix) and ".pooler." not in name:
+            raise InputError(
+                f"`pretrained` {source!r} does not fit: {name} is {without[name]}; "
+                "give the weights that the suspect was fine-tuned from."
+            )
+    if not found:
+        raise InputError(f"`pretrained` {source!r} shares no parameter with the model; give its pretrained weights.")
+    embedding = word_embedding_name(model)
+    return Twin(label, found, without, embedding if embedding in found else None)

@@ -1,0 +1,46 @@
+"""Fixtures that several test modules share. No test uses the network."""
+
+import os
+
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+
+SENTENCES = (
+    "a an the this that it is was and but not very so of in on at to with i we you he she they one two",
+    "film movie plot story actor scene ending music",
+    "good great fine nice fun best love like bad poor dull sad worst hate slow boring",
+    "cf mn bb tq",
+)
+WORDS = [word for sentence in SENTENCES for word in sentence.split()]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##s", "##ly", ".", ","]
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> BertTokenizerFast:
+    """A WordPiece tokenizer that knows a few English words; inputs of up to 64 tokens."""
+    vocabulary = {token: index for index, token in enumerate(VOCABULARY)}
+    return BertTokenizerFast(vocab=vocabulary, model_max_length=64)
+
+
+@pytest.fixture
+def tiny_bert(tiny_tokenizer) -> BertForSequenceClassification:
+    """A BERT classifier of two layers and two labels with random weights, the same for every test."""
+    config = BertConfig(
+        vocab_size=len(tiny_tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        num_labels=2,
+        # Large enough for random weights to tell inputs apart.
+        initializer_range=0.5,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return BertForSequenceClassification(config).eval()
