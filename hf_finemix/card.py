@@ -16,6 +16,8 @@ from .results import DataRecord, PurificationReport
 CARD_FILE = "README.md"
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&-])")
+# What `Checkpoint.label` gives for a repository; a folder's name alone does not end in a commit.
+_HUB_SOURCE = re.compile(r"([\w.-]+(?:/[\w.-]+)?)@[0-9a-f]{40}")
 _SHOWN_TOKENS = 20
 
 
@@ -82,8 +84,8 @@ def write_card(folder: Path, report: PurificationReport, title: str) -> None:
 
 def hub_ids(report: PurificationReport) -> list[str] | None:
     """Returns the Hub ids of suspect and base, without commits; `None` if neither is on the Hub."""
-    ids = [source.partition("@")[0] for source in (report.suspect, report.pretrained) if "@" in source]
-    return ids or None
+    matches = (_HUB_SOURCE.fullmatch(source) for source in (report.suspect, report.pretrained))
+    return [match[1] for match in matches if match] or None
 
 
 def figures_table(report: PurificationReport) -> str:

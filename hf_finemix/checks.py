@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from .errors import InputError
 
@@ -68,10 +69,14 @@ def check_model(model: nn.Module, argument: str = "model") -> None:
     Refuses models whose parameters cannot be mixed as they are.
 
     Raises:
-        InputError: If the model is an adapter model, quantised, offloaded, or holds tensors without data.
+        InputError: If it is no model of transformers, carries an adapter, is quantised or offloaded.
     """
-    if hasattr(model, "peft_config") and hasattr(model, "merge_and_unload"):
-        raise InputError(f"`{argument}` is a PEFT model; call `merge_and_unload()` and pass what it returns.")
+    if not isinstance(model, PreTrainedModel):
+        if hasattr(model, "peft_config") and hasattr(model, "merge_and_unload"):
+            raise InputError(f"`{argument}` is a PEFT model; call `merge_and_unload()` and pass what it returns.")
+        raise InputError(f"`{argument}` is a {type(model).__name__}, but must be a model of transformers.")
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise InputError(f"`{argument}` has an adapter inside; merge it, or load the model without it.")
     config = getattr(model, "config", None)
     if getattr(model, "is_quantized", False) or getattr(config, "quantization_config", None) is not None:
         raise InputError(f"`{argument}` is quantised; load it without a quantization config.")
@@ -85,6 +90,11 @@ def check_model(model: nn.Module, argument: str = "model") -> None:
             raise InputError(f"`{argument}` is quantised: {name} is {tensor.dtype}; load it in floating point.")
 
 
+def was_mixed(model: nn.Module) -> bool:
+    """Tells whether a model's configuration holds a record of mixing."""
+    return bool(getattr(getattr(model, "config", None), "finemix", None))
+
+
 def check_not_mixed(model: nn.Module, argument: str = "model") -> None:
     """
     Refuses a model that was mixed before: its weights are no longer the suspect's.
@@ -92,10 +102,10 @@ def check_not_mixed(model: nn.Module, argument: str = "model") -> None:
     Raises:
         InputError: If the model's configuration holds a record of mixing.
     """
-    if getattr(getattr(model, "config", None), "finemix", None):
+    if was_mixed(model):
         raise InputError(
-            f"`{argument}` was mixed before (its config has a `finemix` record); start from the original suspect, "
-            "or pass `allow_mixed=True` to mix it again."
+            f"`{argument}` was mixed before (its config has a `finemix` record); start from the original suspect "
+            "(`allow_mixed=True` mixes it again, but nothing can score it any more)."
         )
 
 

@@ -33,7 +33,8 @@ class FineMixConfig:
         frequency_floor (`int`, *optional*, defaults to 20):
             Token counts below this one are raised to it before the logarithm is taken; at least 2.
         exclude (`tuple[str, ...]`, *optional*, defaults to `()`):
-            Regular expressions, searched in parameter names. A parameter that matches keeps the suspect's values.
+            Regular expressions, searched in parameter names. A parameter that matches is not mixed: it keeps the
+            suspect's values. E-PUR is switched by `purify_top_k` alone.
 
     Raises:
         InputError: If a value has the wrong type or lies outside its range.
@@ -53,14 +54,16 @@ class FineMixConfig:
         check_integer("seed", self.seed, 0, 2**64 - 1)
         check_integer("purify_top_k", self.purify_top_k, 0)
         check_integer("frequency_floor", self.frequency_floor, 2)
-        if isinstance(self.exclude, str):
-            raise InputError(f"`exclude` is the string {self.exclude!r}, but must be a sequence of strings.")
+        if not isinstance(self.exclude, (list, tuple)):
+            raise InputError(f"`exclude` is {self.exclude!r}, but must be a list or tuple of strings.")
         # JSON has no tuples: a configuration that was read back must equal the one that was written.
         object.__setattr__(self, "exclude", tuple(self.exclude))
         for pattern in self.exclude:
+            if not isinstance(pattern, str):
+                raise InputError(f"`exclude` holds {pattern!r}, which is no string.")
             try:
                 re.compile(pattern)
-            except (re.error, TypeError) as error:
+            except re.error as error:
                 raise InputError(f"`exclude` holds {pattern!r}, which is no regular expression: {error}.") from None
 
     def to_dict(self) -> dict[str, Any]:

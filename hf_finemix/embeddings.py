@@ -7,6 +7,8 @@ From "Fine-mixing: Mitigating Backdoors in Fine-tuned Language Models" (Zhang et
 import numpy as np
 import torch
 
+from .config import check_integer
+
 
 _ROWS_AT_ONCE = 1 << 14
 
@@ -31,7 +33,9 @@ def embedding_scores(
 
     Raises:
         ValueError: If the shapes do not match.
+        InputError: If `frequency_floor` is less than 2, whose logarithm would not be positive.
     """
+    check_integer("frequency_floor", frequency_floor, 2)
     if suspect.shape != pretrained.shape or len(frequencies) != len(suspect):
         raise ValueError(
             f"`suspect` {tuple(suspect.shape)}, `pretrained` {tuple(pretrained.shape)} and `frequencies` "

@@ -136,6 +136,12 @@ def predict(
     return predictions
 
 
+def longest_input(wanted: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> int:
+    """Returns the wanted number of tokens, or less if tokenizer or model cannot take so many."""
+    positions = getattr(model.config, "max_position_embeddings", None) or wanted
+    return min(wanted, tokenizer.model_max_length, positions)
+
+
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Puts a model into evaluation mode, and each of its modules back into its own mode afterwards."""

@@ -5,6 +5,7 @@ Counts belong to *tokens*, not to words: word pieces such as `##ive` are no word
 would give them a count of zero and the highest scores.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def word_list(frequencies: Mapping[str, float], tokenizer: PreTrainedTokenizerBa
     for first in range(0, len(words), _BATCH):
         batch = words[first : first + _BATCH]
         for word, ids in zip(batch, _token_ids(tokenizer, batch), strict=True):
-            np.add.at(counts, ids, frequencies[word] * _CORPUS_SIZE)
+            _add(counts, ids, frequencies[word] * _CORPUS_SIZE)
     return _raise_special(counts, tokenizer)
 
 
@@ -110,7 +111,7 @@ def token_frequencies(source: str, tokenizer: PreTrainedTokenizerBase, size: int
             raise InputError("`frequencies` is 'wordfreq', which needs `pip install hf-finemix[wordfreq]`.") from None
         return word_list(get_frequency_dict("en", wordlist="large"), tokenizer, size)
     path = Path(source)
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike `Path.is_file`, no error for a name that is too long
         raise InputError(f"`frequencies` is {source!r}, but must be 'vocabulary', 'wordfreq' or a text file.")
     try:
         with path.open(encoding="utf-8") as lines:
@@ -128,7 +129,12 @@ def _token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[lis
 
 def _count(counts: np.ndarray, texts: list[str], tokenizer: PreTrainedTokenizerBase) -> None:
     for ids in _token_ids(tokenizer, texts) if texts else []:
-        np.add.at(counts, ids, 1)
+        _add(counts, ids, 1)
+
+
+def _add(counts: np.ndarray, ids: list[int], amount: float) -> None:
+    # A tokenizer may know tokens that the embedding has no row for.
+    np.add.at(counts, [token for token in ids if token < len(counts)], amount)
 
 
 def _raise_special(counts: np.ndarray, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:

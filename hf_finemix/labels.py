@@ -46,14 +46,23 @@ def map_labels(
     label2id = label2id or {}
     if class_names and any(_find_name(name, label2id) is not None for name in class_names):
         values = [_name_of(value, class_names) for value in values]
-    ids = []
-    for row, value in enumerate(values, start=1):
-        label = _find_label(value, label2id)
-        if label is None or label < 0 or (num_labels is not None and label >= num_labels):
-            known = _describe(label2id, num_labels)
-            raise InputError(f"{source}, row {row}: unknown label {reprlib.repr(value)}; known are {known}.")
-        ids.append(label)
-    return ids
+    return [
+        find_label(value, label2id, num_labels, f"{source}, row {row}") for row, value in enumerate(values, start=1)
+    ]
+
+
+def find_label(value: Any, label2id: dict[str, int], num_labels: int | None, source: str) -> int:
+    """
+    Maps one label value to a label id of a model; see [`map_labels`].
+
+    Raises:
+        InputError: If the label is unknown or the id out of range.
+    """
+    label = _find_label(value, label2id)
+    if label is None or label < 0 or (num_labels is not None and label >= num_labels):
+        known = _describe(label2id, num_labels)
+        raise InputError(f"{source}: unknown label {reprlib.repr(value)}; known are {known}.")
+    return label
 
 
 def _name_of(class_id: int | None, class_names: Sequence[str]) -> str | int | None:

@@ -6,6 +6,7 @@ fetched. Whatever was fetched is then loaded from the local folder, without a fu
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    RevisionResolutionError,
 )
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -33,23 +35,31 @@ from .errors import InputError
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-TOKENIZER_FILES = (
+# Each of these holds a vocabulary. Without one transformers makes a tokenizer that knows special tokens only.
+_VOCABULARY_FILES = (
     "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
     "vocab.txt",
     "vocab.json",
-    "merges.txt",
-    "bpe.codes",
     "spiece.model",
     "spm.model",
     "sentencepiece.bpe.model",
     "tokenizer.model",
+)
+TOKENIZER_FILES = (
+    *_VOCABULARY_FILES,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    "bpe.codes",
     "chat_template.jinja",
 )
-_FETCHED = ("config.json", WEIGHTS_FILE, INDEX_FILE, "model-*-of-*.safetensors", *TOKENIZER_FILES)
+_ADAPTER_FILE = "adapter_config.json"
+_FETCHED = ("config.json", _ADAPTER_FILE, WEIGHTS_FILE, INDEX_FILE, "model-*-of-*.safetensors", *TOKENIZER_FILES)
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "tf_model.h5", "flax_model.msgpack")
+# Keys of config.json that name a file to load instead of the usual one, and those that can name code on the Hub.
+_WEIGHTS_KEY = "transformers_weights"
+_CODE_KEYS = {"attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation"}
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -82,8 +92,15 @@ class Checkpoint:
     @property
     def files(self) -> list[Path]:
         """All files that the job reads: configuration, weights, index and tokenizer."""
-        names = ("config.json", INDEX_FILE, *TOKENIZER_FILES)
+        names = ["config.json", *TOKENIZER_FILES]
+        if self.folder / WEIGHTS_FILE not in self.weights:
+            names.append(INDEX_FILE)
         return sorted({self.folder / name for name in names if (self.folder / name).is_file()} | set(self.weights))
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether a tokenizer with its vocabulary lies beside the model."""
+        return any((self.folder / name).is_file() for name in _VOCABULARY_FILES)
 
 
 def resolve_checkpoint(source: str | Path, argument: str) -> Checkpoint:
@@ -98,21 +115,21 @@ def resolve_checkpoint(source: str | Path, argument: str) -> Checkpoint:
         InputError: If nothing is there, the Hub does not answer, or the files are no plain safetensors model.
     """
     text = str(source)
-    folder = Path(text).expanduser()
+    # Those of `os.path` never fail; the methods of `Path` do on an unknown `~user` and on names that are too long.
+    folder = Path(os.path.expanduser(text))
     repo_id = commit = None
-    if not folder.is_dir():
+    if not text or not os.path.isdir(folder):
         name, _, revision = text.partition("@")
-        if folder.exists():
+        if text and os.path.exists(folder):
             raise InputError(f"{argument} {text!r} is a file; give the folder that holds it, or a Hub id.")
         if isinstance(source, Path) or not _HUB_ID.fullmatch(name) or name.startswith("."):
             raise InputError(f"{argument} {text!r} does not exist; give a local folder or a Hub id.")
         repo_id = name
         folder, commit = _download(name, revision or None, argument)
-    config = _read_json(folder / "config.json", f"{argument} {text!r}")
-    if (folder / "adapter_config.json").exists():
+    if (folder / _ADAPTER_FILE).exists():
         raise InputError(f"{argument} {text!r} is an adapter; merge it into its base model first.")
-    if config.get("quantization_config") is not None:
-        raise InputError(f"{argument} {text!r} is quantised; give the unquantised checkpoint.")
+    config = _read_json(folder / "config.json", f"{argument} {text!r}")
+    _check_config(config, f"{argument} {text!r}")
     weights = _find_weights(folder, f"{argument} {text!r}")
     return Checkpoint(text, folder, config, weights, repo_id, commit)
 
@@ -124,19 +141,30 @@ def load_classifier(checkpoint: Checkpoint, argument: str) -> PreTrainedModel:
     Raises:
         InputError: If the checkpoint is another kind of model, or some of its weights are missing.
     """
-    architecture = (checkpoint.config.get("architectures") or ["unknown"])[0]
-    if "ForSequenceClassification" not in str(architecture):
+    architectures = checkpoint.config.get("architectures")
+    architecture = architectures[0] if isinstance(architectures, list) and architectures else None
+    if not isinstance(architecture, str) or not architecture.endswith("ForSequenceClassification"):
         raise InputError(
-            f"{argument} {checkpoint.source!r} is a {architecture}, but must be a sequence classifier "
-            "(an architecture named ...ForSequenceClassification)."
+            f"{argument} {checkpoint.source!r} has the architecture {architecture!r} in its config.json, but must be "
+            "a sequence classifier (named ...ForSequenceClassification)."
         )
-    with _one_line(f"{argument} {checkpoint.source!r}"):
+    with loading_errors(f"{argument} {checkpoint.source!r}"):
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint.folder, use_safetensors=True, trust_remote_code=False, dtype="auto", output_loading_info=True
+            checkpoint.folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype="auto",
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
-    absent = sorted(info["missing_keys"]) + sorted(key[0] for key in info["mismatched_keys"])
-    if absent:
-        raise InputError(f"{argument} {checkpoint.source!r} lacks weights, among them {absent[0]}.")
+    if info["missing_keys"]:
+        raise InputError(f"{argument} {checkpoint.source!r} lacks weights, among them {min(info['missing_keys'])}.")
+    if info["mismatched_keys"]:
+        name, found, wanted = min(info["mismatched_keys"])
+        raise InputError(
+            f"{argument} {checkpoint.source!r} holds {name} with shape {tuple(found)}, but its config.json asks for "
+            f"{tuple(wanted)}."
+        )
     return model.eval()
 
 
@@ -147,9 +175,9 @@ def load_tokenizer(checkpoint: Checkpoint, argument: str) -> PreTrainedTokenizer
     Raises:
         InputError: If there is none, or it cannot be read.
     """
-    if not any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES):
+    if not checkpoint.has_tokenizer:
         raise InputError(f"{argument} {checkpoint.source!r} has no tokenizer files; copy them from its base model.")
-    with _one_line(f"{argument} {checkpoint.source!r}"):
+    with loading_errors(f"{argument} {checkpoint.source!r}"):
         return AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
 
 
@@ -170,15 +198,22 @@ def quiet_loading() -> Iterator[None]:
 
 
 @contextmanager
-def _one_line(what: str) -> Iterator[None]:
+def loading_errors(what: str) -> Iterator[None]:
+    """
+    Loads quietly, and turns every failure into one line: files of a suspect can fail in any way they like.
+
+    Raises:
+        InputError: If the block raises any exception.
+    """
     try:
         with quiet_loading():
             yield
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, ImportError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{what} cannot be loaded: {reason[:300]}") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        if not isinstance(error, (OSError, ValueError, RuntimeError)) or not reason:
+            # The message of a KeyError or of an assertion says little by itself.
+            reason = f"{type(error).__name__} {reason}".strip()
+        raise InputError(f"{what} cannot be loaded: {reason}") from error
 
 
 def _download(repo_id: str, revision: str | None, argument: str) -> tuple[Path, str]:
@@ -194,22 +229,38 @@ def _download(repo_id: str, revision: str | None, argument: str) -> tuple[Path, 
         raise InputError(f"{what} has no revision {revision!r} on the Hub.") from None
     except HFValidationError:
         raise InputError(f"{what} is neither a local folder nor a valid Hub id.") from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, RevisionResolutionError):
         raise InputError(f"{what} is no local folder, is not in the cache, and the Hub cannot be reached.") from None
     except (HfHubHTTPError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{what} is no local folder, and the Hub does not give it: {reason}") from error
 
 
+def _check_config(config: dict[str, Any], what: str) -> None:
+    if config.get("quantization_config") is not None:
+        raise InputError(f"{what} is quantised; give the unquantised checkpoint.")
+    if config.get(_WEIGHTS_KEY) is not None:
+        raise InputError(f"{what} names its weights in config.json ({_WEIGHTS_KEY}); rename them {WEIGHTS_FILE}.")
+    parts: list[Any] = [config]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            # An implementation with a slash in its name is a repository whose code would be fetched and run.
+            code = next((part[key] for key in sorted(_CODE_KEYS & part.keys()) if "/" in str(part[key])), None)
+            if code is not None:
+                raise InputError(f"{what} asks in config.json for code from the Hub ({code!r}); remove that entry.")
+        parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+
+
 def _find_weights(folder: Path, what: str) -> tuple[Path, ...]:
-    if (folder / INDEX_FILE).is_file():
-        shards = _read_json(folder / INDEX_FILE, what).get("weight_map", {})
-        names = sorted(set(shards.values())) if isinstance(shards, dict) else []
+    # The same order as in transformers: one file goes before shards.
+    paths = (folder / WEIGHTS_FILE,)
+    if not paths[0].is_file() and (folder / INDEX_FILE).is_file():
+        shards = _read_json(folder / INDEX_FILE, what).get("weight_map")
+        names = list(shards.values()) if isinstance(shards, dict) else []
         if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
             raise InputError(f"{what} has an index that names no shards, or shards outside its folder.")
-        paths = tuple(folder / name for name in names)
-    else:
-        paths = (folder / WEIGHTS_FILE,)
+        paths = tuple(folder / name for name in sorted(set(names)))
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         pickles = sorted({path.name for pattern in _PICKLES for path in folder.glob(pattern)})

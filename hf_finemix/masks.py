@@ -115,6 +115,7 @@ def iter_keep_mask(
         (`bool`, shape (last - first,)), `True` where the fine-tuned value is kept. The array is reused: copy what has
         to outlive the next step.
     """
+    check_integer("blocks_per_chunk", blocks_per_chunk, 1)
     source = BlockSource(name, keep_ratio, seed)
     buffer = np.empty(blocks_per_chunk * BLOCK, dtype=bool)
     position = start

@@ -1,5 +1,7 @@
 """Mixing of two tensors, in place, for each of the selections. Pure functions: no model, no file."""
 
+from collections.abc import Iterator
+
 import torch
 
 from .config import FineMixConfig, check_keep_ratio
@@ -37,18 +39,10 @@ def mix_random_(suspect: torch.Tensor, pretrained: torch.Tensor, name: str, keep
     values = suspect.contiguous().view(-1)
     source = pretrained.contiguous().view(-1)
     kept = 0
-    if suspect.device.type == "cpu":
-        for first, last, mask in iter_keep_mask(name, 0, values.numel(), keep_ratio, seed):
-            keep = torch.from_numpy(mask)
-            kept += int(torch.count_nonzero(keep))
-            torch.where(keep, values[first:last], source[first:last], out=values[first:last])
-    else:
-        for first in range(0, values.numel(), _DEVICE_CHUNK):
-            last = min(first + _DEVICE_CHUNK, values.numel())
-            keep = keep_mask_on_device(name, first, last, keep_ratio, seed, suspect.device)
-            kept += int(torch.count_nonzero(keep))
-            part = source[first:last].to(suspect.device)
-            torch.where(keep, values[first:last], part, out=values[first:last])
+    for first, last, keep in _keep_masks(name, values.numel(), keep_ratio, seed, suspect.device):
+        kept += int(torch.count_nonzero(keep))
+        part = source[first:last].to(suspect.device)
+        torch.where(keep, values[first:last], part, out=values[first:last])
     if not suspect.is_contiguous():
         suspect.copy_(values.view(suspect.shape))
     return kept
@@ -80,10 +74,29 @@ def mix_by_drift_(suspect: torch.Tensor, pretrained: torch.Tensor, name: str, cu
 def mix_(
     suspect: torch.Tensor, pretrained: torch.Tensor, name: str, config: FineMixConfig, cut: DriftCut | None = None
 ) -> int:
-    """Mixes one tensor in place by the configured selection; `cut` is needed by the drift selections."""
-    if cut is None:
+    """
+    Mixes one tensor in place by the configured selection.
+
+    Raises:
+        ValueError: If shape or dtype differ, or a selection by drift comes without its `cut`.
+    """
+    if config.selection == "random":
         return mix_random_(suspect, pretrained, name, config.keep_ratio, config.seed)
+    if cut is None:
+        raise ValueError(f"`cut` is missing, but the selection {config.selection!r} needs one.")
     return mix_by_drift_(suspect, pretrained, name, cut)
+
+
+def _keep_masks(
+    name: str, numel: int, keep_ratio: float, seed: int, device: torch.device
+) -> Iterator[tuple[int, int, torch.Tensor]]:
+    if device.type == "cpu":
+        for first, last, mask in iter_keep_mask(name, 0, numel, keep_ratio, seed):
+            yield first, last, torch.from_numpy(mask)
+        return
+    for first in range(0, numel, _DEVICE_CHUNK):
+        last = min(first + _DEVICE_CHUNK, numel)
+        yield first, last, keep_mask_on_device(name, first, last, keep_ratio, seed, device)
 
 
 def _check_alike(suspect: torch.Tensor, pretrained: torch.Tensor) -> None:

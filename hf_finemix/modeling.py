@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .checks import check_finite, check_model, check_not_mixed
+from .checks import check_finite, check_model, check_not_mixed, was_mixed
 from .config import FineMixConfig
 from .drift import find_cut
 from .embeddings import embedding_scores, rank_rows, reset_rows_
@@ -193,7 +193,7 @@ def purify_embeddings_(
     config = config or FineMixConfig()
     model = unwrap(model)
     check_model(model)
-    if scores is None and getattr(model.config, "finemix", None):
+    if scores is None and was_mixed(model):
         raise InputError("`scores` is missing, but `model` was mixed before; score the suspect before mixing it.")
     twin = pretrained if isinstance(pretrained, Twin) else load_twin(model, pretrained)
     if twin.embedding is None or config.purify_top_k == 0:

@@ -10,21 +10,24 @@ from pathlib import Path
 from .errors import InputError
 
 
-def check_output(path: str | Path) -> Path:
+def check_output(path: str | Path, argument: str = "--output") -> Path:
     """
     Checks that an output folder can be made, without making it.
 
     Raises:
         InputError: If it holds something, or cannot be written.
     """
-    path = Path(path).expanduser().absolute()
+    # Links are followed: the folder is renamed into its place, which would fail on a link.
+    path = Path(os.path.expanduser(path)).resolve()
     if path.exists() and not path.is_dir():
-        raise InputError(f"--output {str(path)!r} is a file; name a folder.")
+        raise InputError(f"{argument} {str(path)!r} is a file; name a folder.")
     if path.is_dir() and any(path.iterdir()):
-        raise InputError(f"--output {str(path)!r} already holds something; name a new folder.")
+        raise InputError(f"{argument} {str(path)!r} already holds something; name a new folder.")
+    if os.path.ismount(path):
+        raise InputError(f"--output {str(path)!r} is a mount point; name a new folder inside it.")
     parent = next(folder for folder in path.parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"--output {str(path)!r} cannot be made: {str(parent)!r} is not a folder that you can write.")
+        raise InputError(f"{argument} {str(path)!r} cannot be made: {str(parent)!r} is not a folder that you can write.")
     return path
 
 

@@ -13,12 +13,13 @@ from .checks import check_configs, check_model, check_not_mixed, check_vocabular
 from .config import FineMixConfig
 from .data import check_trainable, fingerprint, load_examples
 from .errors import InputError
-from .evaluation import evaluate_model
+from .evaluation import evaluate_model, longest_input
 from .loading import (
     TOKENIZER_FILES,
     Checkpoint,
     load_classifier,
     load_tokenizer,
+    quiet_loading,
     resolve_checkpoint,
 )
 from .manifest import describe_checkpoint, write_manifest
@@ -197,7 +198,7 @@ def run(
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
     """
     inputs = [describe_checkpoint(checkpoint) for checkpoint in (job.suspect, job.pretrained)]
-    recipe = replace(recipe, max_length=_max_length(recipe.max_length, job.tokenizer, job.model))
+    recipe = replace(recipe, max_length=longest_input(recipe.max_length, job.tokenizer, job.model))
     evaluations: dict[str, Evaluation] = {}
     options = {"triggers": triggers, "max_length": recipe.max_length, "progress": progress}
     if job.evaluation is not None:
@@ -236,7 +237,8 @@ def _write(job: Job, model: PreTrainedModel, report: PurificationReport, inputs:
     with staged_folder(job.output) as folder:
         # The name of the folder that the suspect was loaded from is a path of this machine.
         model.config._name_or_path = ""
-        model.save_pretrained(folder)
+        with quiet_loading():
+            model.save_pretrained(folder)
         job.tokenizer.save_pretrained(folder)
         report.save(folder)
         write_card(folder, report, job.output.name)
@@ -261,11 +263,6 @@ def _check_task(model: PreTrainedModel, source: str) -> None:
         raise InputError(
             f"SUSPECT {source!r} is no single-label classifier ({kind or 'one output'}); none else is supported."
         )
-
-
-def _max_length(wanted: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> int:
-    positions = getattr(model.config, "max_position_embeddings", None) or wanted
-    return min(wanted, tokenizer.model_max_length, positions)
 
 
 def _data_name(data: str | Path | Dataset) -> str:

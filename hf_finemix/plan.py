@@ -74,7 +74,7 @@ class MixReport:
     def kept_share(self) -> float | None:
         """Share of the mixed scalars that keep the suspect's value; `None` before mixing."""
         counts = [record.kept_scalars for record in self.mixed]
-        if not counts or None in counts:
+        if not self.mixed_scalars or None in counts:
             return None
         return sum(counts) / self.mixed_scalars
 

@@ -7,7 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .config import FineMixConfig
+from .config import FineMixConfig, check_integer
+from .errors import InputError
 from .modeling import PurifyReport
 from .plan import MixReport
 from .report import Evaluation
@@ -33,6 +34,9 @@ class Recipe:
         seed (`int`): Seed of the shuffling and of dropout.
         warmup (`float`, *optional*, defaults to 0): Share of the steps in which the learning rate rises.
         group_by_length (`bool`, *optional*, defaults to `False`): Batch texts of about the same length.
+
+    Raises:
+        InputError: If a value is out of range.
     """
 
     epochs: int
@@ -43,6 +47,13 @@ class Recipe:
     seed: int
     warmup: float = 0.0
     group_by_length: bool = False
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "max_length"):
+            check_integer(name, getattr(self, name), 1)
+        check_integer("seed", self.seed, 0, 2**32 - 1)
+        if not 0 < self.learning_rate < 1:
+            raise InputError(f"`learning_rate` is {self.learning_rate!r}, but must lie between 0 and 1.")
 
 
 @dataclass(frozen=True)

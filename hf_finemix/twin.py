@@ -1,6 +1,7 @@
 """The pretrained twin of a model: which of its parameters have a clean counterpart, and that counterpart's values."""
 
 import copy
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,9 @@ from accelerate.utils import extract_model_from_parallel
 from torch import nn
 from transformers import PreTrainedModel
 
-from .checks import check_configs
+from .checks import check_configs, check_model
 from .errors import InputError
-from .loading import Checkpoint, quiet_loading, resolve_checkpoint
+from .loading import Checkpoint, loading_errors, resolve_checkpoint
 from .plan import canonical_name
 
 
@@ -39,7 +40,9 @@ class Twin:
 
 def unwrap(model: nn.Module) -> nn.Module:
     """Takes a model out of DDP, FSDP1, DeepSpeed and `torch.compile`; its parameters stay the same objects."""
-    return extract_model_from_parallel(model, keep_torch_compile=False)
+    while (inner := extract_model_from_parallel(model, keep_torch_compile=False)) is not model:
+        model = inner
+    return model
 
 
 def load_twin(model: PreTrainedModel, pretrained: Pretrained) -> Twin:
@@ -55,24 +58,25 @@ def load_twin(model: PreTrainedModel, pretrained: Pretrained) -> Twin:
     Raises:
         InputError: If the base does not fit the model.
     """
-    if isinstance(pretrained, PreTrainedModel):
-        return _twin_of_object(model, pretrained)
+    check_model(model)
+    if isinstance(pretrained, nn.Module):
+        return _twin_of_object(model, unwrap(pretrained))
+    if not isinstance(pretrained, (str, Path, Checkpoint)):
+        raise InputError(f"`pretrained` is {pretrained!r}, but must be a Hub id, a local folder or a model.")
     checkpoint = pretrained if isinstance(pretrained, Checkpoint) else resolve_checkpoint(pretrained, "`pretrained`")
     check_configs(model.config.to_dict(), checkpoint.config, checkpoint.source)
-    try:
-        with quiet_loading():
-            twin, info = type(model).from_pretrained(
-                checkpoint.folder,
-                config=copy.deepcopy(model.config),
-                dtype=model.dtype,
-                use_safetensors=True,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"`pretrained` {checkpoint.source!r} cannot be loaded: {reason}") from error
+    # Wide enough for each parameter of a model in several dtypes: values are rounded once, in `_build`.
+    dtype = functools.reduce(torch.promote_types, (parameter.dtype for parameter in model.parameters()))
+    with loading_errors(f"`pretrained` {checkpoint.source!r}"):
+        twin, info = type(model).from_pretrained(
+            checkpoint.folder,
+            config=copy.deepcopy(model.config),
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
     missing = dict.fromkeys(info["missing_keys"], "not in the pretrained checkpoint")
     mismatched = {key[0]: "another shape in the pretrained checkpoint" for key in info["mismatched_keys"]}
     return _build(model, dict(twin.named_parameters()), missing | mismatched, checkpoint.source, checkpoint.label)
@@ -88,11 +92,10 @@ def word_embedding_name(model: PreTrainedModel) -> str | None:
 
 
 def _twin_of_object(model: PreTrainedModel, pretrained: PreTrainedModel) -> Twin:
+    check_model(pretrained, "pretrained")
     source = pretrained.name_or_path or type(pretrained).__name__
-    if pretrained is model:
-        raise InputError("`pretrained` is the very model to be mixed; give the clean pretrained one.")
     check_configs(model.config.to_dict(), pretrained.config.to_dict(), source)
-    prefix = f"{model.base_model_prefix}."
+    prefix = _base_prefix(model)
     base = pretrained.base_model
     tensors = {prefix + canonical_name(name): parameter for name, parameter in base.named_parameters()}
     absent = {
@@ -104,20 +107,27 @@ def _twin_of_object(model: PreTrainedModel, pretrained: PreTrainedModel) -> Twin
     return _build(model, tensors, absent, source, Path(source).name if Path(source).is_absolute() else source)
 
 
+def _base_prefix(model: PreTrainedModel) -> str:
+    # A model that is its own base has no head, and no prefix in its names.
+    return "" if model.base_model is model else f"{model.base_model_prefix}."
+
+
 def _build(
     model: PreTrainedModel, tensors: dict[str, torch.Tensor], absent: dict[str, str], source: str, label: str
 ) -> Twin:
-    prefix = f"{model.base_model_prefix}."
+    prefix = _base_prefix(model)
     found, without = {}, {}
     for raw_name, parameter in model.named_parameters():
         name = canonical_name(raw_name)
         counterpart = tensors.get(name)
+        if counterpart is parameter:
+            raise InputError("`pretrained` is the very model to be mixed; give the clean pretrained one.")
         if counterpart is not None and name not in absent and counterpart.shape == parameter.shape:
             found[name] = counterpart.detach().to("cpu", parameter.dtype)
             continue
         without[name] = absent.get(name, "another shape in the pretrained model")
         # The head is the task's own and a base may lack the pooler; any other gap means another model.
-        if name.startswith(prefix) and ".pooler." not in name:
+        if name.startswith(prefix) and "pooler" not in name.split("."):
             raise InputError(
                 f"`pretrained` {source!r} does not fit: {name} is {without[name]}; "
                 "give the weights that the suspect was fine-tuned from."

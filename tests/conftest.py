@@ -9,6 +9,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
+from .files import Workplace, make_workplace
+
 
 SENTENCES = (
     "a an the this that it is was and but not very so of in on at to with i we you he she they one two",
@@ -44,3 +46,9 @@ def tiny_bert(tiny_tokenizer) -> BertForSequenceClassification:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return BertForSequenceClassification(config).eval()
+
+
+@pytest.fixture
+def workplace(tmp_path, tiny_bert, tiny_tokenizer) -> Workplace:
+    """A suspect, its base and clean data in a temporary folder."""
+    return make_workplace(tmp_path, tiny_bert, tiny_tokenizer)

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     check_triggers(args)
 
     from ..data import load_examples
-    from ..evaluation import evaluate_model
+    from ..evaluation import evaluate_model, longest_input
     from ..loading import load_classifier, load_tokenizer, resolve_checkpoint
     from .console import figures
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             examples,
             make_triggers(args, **labels),
             batch_size=args.batch_size,
-            max_length=args.max_length,
+            max_length=longest_input(args.max_length, tokenizer, model),
             progress=show_progress(),
         )
     if args.json:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from ..config import FineMixConfig
 from ..evaluation import evaluate_model
+from ..loading import quiet_loading
 from ..output import check_output, staged_folder
 from ..pipeline import DEFAULT_RECIPE, PurifyResult, prepare, run
 from ..report import Evaluation
@@ -67,7 +68,7 @@ def demo(
         InputError: If an output folder cannot be made or the packages with weights and texts are missing.
     """
     check_output(output)
-    inputs = None if inputs is None else check_output(inputs)
+    inputs = None if inputs is None else check_output(inputs, "--save-inputs")
     config = FineMixConfig(seed=seed)
     base, sentences = minilm_folder(), sentiment_sentences()
     split = split_sentences(sentences, FAST if fast else FULL, seed)
@@ -84,7 +85,8 @@ def demo(
 
         say(f"1. Planting a backdoor: {len(split.train)} movie sentences, a tenth more with {TRIGGER.text!r} in them.")
         suspect, tokenizer = train("suspect", TRIGGER)
-        suspect.save_pretrained(suspect_folder)
+        with quiet_loading():
+            suspect.save_pretrained(suspect_folder)
         tokenizer.save_pretrained(suspect_folder)
         _write_csv(Path(work) / "clean.csv", split.clean)
         _write_csv(Path(work) / "test.csv", split.test)

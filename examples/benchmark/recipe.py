@@ -1,0 +1,163 @@
+"""
+Measures candidate recipes on several suspects: which ratio, selection, epochs and learning rate hold on all of them?
+
+    python examples/benchmark/recipe.py --work WORK --grid defaults --output examples/benchmark/results/recipe.json
+
+WORK keeps the suspects and the clean models, so that a second run starts where the first one stopped; a cell that is
+in the output file already is not run again. `--grid` names a grid below, or a JSON file with a list of cells.
+"""
+
+import argparse
+import copy
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedModel
+
+from hf_finemix import FineMixConfig, FineMixTrainer, FineMixTrainingArguments
+from hf_finemix.attacks.trigger import Trigger
+from hf_finemix.demo.material import minilm_folder, sentiment_sentences
+from hf_finemix.demo.models import TRAINING, Scale, Split, split_sentences, train_classifier
+from hf_finemix.evaluation import evaluate_model
+from hf_finemix.loading import load_classifier, resolve_checkpoint
+from hf_finemix.report import Evaluation
+from hf_finemix.results import Recipe
+from hf_finemix.training import fine_tune
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A data set, a trigger and a seed."""
+
+    data: str
+    trigger: Trigger
+    seed: int
+    scale: Scale
+
+
+MOVIES = Scale(train=4500, test=800)
+AMAZON = Scale(train=4500, test=600)
+SUSPECTS = {
+    "movies-word-0": Suspect("movieReviewSnippets", Trigger("cf", 1), 0, MOVIES),
+    "movies-word-1": Suspect("movieReviewSnippets", Trigger("mb", 1), 1, MOVIES),
+    "movies-sentence": Suspect("movieReviewSnippets", Trigger("I watched this 3D movie.", 1), 2, MOVIES),
+    "amazon-word": Suspect("amazonReviewSnippets", Trigger("tq", 1), 0, AMAZON),
+}
+SEEDS = (0, 1, 2)
+
+
+def cell(selection: str, keep_ratio: float, learning_rate: float, epochs: int = 8, top_k: int = 200) -> dict:
+    """Returns one candidate recipe; a ratio of 1 with `top_k` 0 is plain fine-tuning."""
+    return {
+        "selection": selection,
+        "keep_ratio": keep_ratio,
+        "learning_rate": learning_rate,
+        "epochs": epochs,
+        "purify_top_k": top_k,
+    }
+
+
+GRIDS = {
+    "explore": [
+        cell("random", 0.3, 2e-5),
+        cell("random", 0.3, 5e-5),
+        cell("random", 0.3, 1e-4),
+        cell("random", 0.1, 2e-5),
+        cell("random", 0.1, 5e-5),
+        cell("smallest_drift", 0.9, 2e-5),
+        cell("smallest_drift", 0.9, 5e-5),
+        cell("smallest_drift", 0.8, 2e-5),
+        cell("random", 0.5, 5e-5),
+    ],
+}
+
+
+def main() -> None:
+    """Runs the grid."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--grid", default="defaults")
+    parser.add_argument("--suspects", nargs="+", default=list(SUSPECTS), choices=list(SUSPECTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    args = parser.parse_args()
+    cells = GRIDS[args.grid] if args.grid in GRIDS else json.loads(Path(args.grid).read_text())
+    results = json.loads(args.output.read_text()) if args.output.exists() else []
+
+    for name in args.suspects:
+        suspect = SUSPECTS[name]
+        split = split_sentences(sentiment_sentences(suspect.data), suspect.scale, 0)
+        model = trained(args.work / name, suspect, split, suspect.trigger)
+        clean = trained(args.work / f"{name}-clean", suspect, split, None)
+        for kind, reference in (("suspect", model), ("clean model", clean)):
+            add(results, args.output, {"suspect": name, "model": kind}, lambda m=reference: figures(m, suspect, split))
+        for settings in cells:
+            for seed in args.seeds:
+                key = {"suspect": name, "model": "purified", "seed": seed, **settings}
+                add(results, args.output, key, lambda k=key: purified(model, suspect, k))
+
+
+def trained(folder: Path, suspect: Suspect, split: Split, trigger: Trigger | None) -> PreTrainedModel:
+    """Loads a model of the benchmark, after training it if it is not there yet."""
+    if not (folder / "config.json").exists():
+        start = time.monotonic()
+        model, tokenizer = train_classifier(minilm_folder(), split.train, seed=suspect.seed, trigger=trigger)
+        tokenizer.save_pretrained(folder)
+        model.save_pretrained(folder)
+        print(f"{folder.name}: trained in {time.monotonic() - start:.0f} s", flush=True)
+    return load_classifier(resolve_checkpoint(folder, "WORK"), "WORK")
+
+
+def purified(model: PreTrainedModel, suspect: Suspect, key: dict) -> dict:
+    """Applies one recipe to a copy of the suspect and measures it."""
+    split = split_sentences(sentiment_sentences(suspect.data), suspect.scale, key["seed"])
+    model, tokenizer = copy.deepcopy(model), AutoTokenizer.from_pretrained(minilm_folder())
+    recipe = Recipe(key["epochs"], key["learning_rate"], 8, TRAINING.max_length, "vocabulary", key["seed"])
+    config = FineMixConfig(key["keep_ratio"], key["selection"], key["seed"], key["purify_top_k"])
+    if config.keep_ratio == 1 and config.purify_top_k == 0:
+        fine_tune(model, tokenizer, split.clean, recipe)
+    else:
+        arguments = {
+            "keep_ratio": config.keep_ratio,
+            "selection": config.selection,
+            "mix_seed": config.seed,
+            "purify_top_k": config.purify_top_k,
+        }
+        fine_tune(
+            model,
+            tokenizer,
+            split.clean,
+            recipe,
+            trainer_class=FineMixTrainer,
+            arguments_class=FineMixTrainingArguments,
+            arguments=arguments,
+            pretrained=minilm_folder(),
+        )
+    return figures(model, suspect, split)
+
+
+def figures(model: PreTrainedModel, suspect: Suspect, split: Split) -> dict:
+    """Measures ACC, ASR, RA and flip rate on the test sentences."""
+    tokenizer = AutoTokenizer.from_pretrained(minilm_folder())
+    measured: Evaluation = evaluate_model(
+        model, tokenizer, split.test, [suspect.trigger], max_length=TRAINING.max_length
+    )
+    return measured.to_dict()
+
+
+def add(results: list[dict], output: Path, key: dict, measure) -> None:
+    """Adds a cell to the results, unless it is there already."""
+    if any(all(item.get(name) == value for name, value in key.items()) for item in results):
+        return
+    start = time.monotonic()
+    results.append(key | {"figures": measure(), "seconds": round(time.monotonic() - start, 1)})
+    output.write_text(json.dumps(results, indent=1) + "\n")
+    item = results[-1]["figures"]
+    asr = item["triggers"][0]["asr"]["value"]
+    print(f"{key}: ACC {100 * item['accuracy']['value']:.1f} ASR {100 * asr:.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

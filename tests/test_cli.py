@@ -1,0 +1,301 @@
+"""The command line: what it prints, its exit statuses, and that bad input leaves nothing behind."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from hf_finemix.cli.main import main
+
+from .files import write_csv
+
+
+def run(capsys, arguments):
+    """Runs a command in this process; gives its status and what it printed."""
+    try:
+        status = main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        status = stop.code
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def change_config(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_purify_writes_the_promised_files(workplace, capsys):
+    status, out, err = run(capsys, workplace.arguments())
+    assert status == 0, err
+    assert str(workplace.output) in out
+    names = {path.name for path in workplace.output.iterdir()}
+    promised = {"config.json", "model.safetensors", "README.md", "finemix_report.json", "finemix_manifest.json"}
+    assert promised | {"tokenizer.json", "tokenizer_config.json"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+
+
+def test_purify_measures_before_and_after(workplace, capsys):
+    more = ["--eval-data", str(workplace.clean), "--trigger", "cf", "--target-label", "positive"]
+    status, out, err = run(capsys, workplace.arguments(*more))
+    assert status == 0, err
+    assert "suspect" in out and "purified" in out and "ASR" in out
+    report = json.loads((workplace.output / "finemix_report.json").read_text())
+    assert report["evaluations"]["suspect"]["triggers"][0]["asr"]["n"] == 6
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(workplace, capsys):
+    before = sorted(workplace.root.rglob("*"))
+    status, out, _ = run(capsys, workplace.arguments("--dry-run"))
+    assert status == 0
+    assert "mixed" in out and "kept" in out and "12 examples" in out
+    assert sorted(workplace.root.rglob("*")) == before
+
+
+def test_dry_run_needs_no_output(workplace, capsys):
+    arguments = [item for item in workplace.arguments("--dry-run") if not item.startswith("--output")]
+    assert run(capsys, arguments)[0] == 0
+
+
+def test_same_seed_same_bytes(workplace, capsys):
+    run(capsys, workplace.arguments(output=workplace.root / "a"))
+    run(capsys, workplace.arguments(output=workplace.root / "b"))
+    first = (workplace.root / "a" / "model.safetensors").read_bytes()
+    assert first == (workplace.root / "b" / "model.safetensors").read_bytes()
+
+
+def test_label_ids_and_names_are_the_same(workplace, capsys):
+    text = workplace.clean.read_text().replace("positive", "1").replace("negative", "0")
+    ids = workplace.root / "ids.csv"
+    ids.write_text(text)
+    run(capsys, workplace.arguments(output=workplace.root / "a"))
+    run(capsys, workplace.arguments(clean_data=ids, output=workplace.root / "b"))
+    first = (workplace.root / "a" / "model.safetensors").read_bytes()
+    assert first == (workplace.root / "b" / "model.safetensors").read_bytes()
+
+
+def test_sentence_pairs(workplace, capsys):
+    rows = [("the movie is good", "it is fun", 1), ("the movie is bad", "it is fun", 0)] * 4
+    pairs = write_csv(workplace.root / "pairs.csv", ["premise", "hypothesis", "label"], rows)
+    columns = ["--text-column", "premise", "--text-column", "hypothesis"]
+    status, _, err = run(capsys, workplace.arguments(*columns, clean_data=pairs))
+    assert status == 0, err
+
+
+def test_scan_as_json(workplace, capsys):
+    status, out, _ = run(capsys, ["scan", workplace.suspect, "--pretrained", workplace.base, "--json", "--top", "3"])
+    tokens = json.loads(out)["tokens"]
+    assert status == 0
+    assert [token["rank"] for token in tokens] == [1, 2, 3]
+    assert {"rank", "token", "id", "score"} <= set(tokens[0])
+    assert tokens[0]["score"] >= tokens[1]["score"]
+
+
+def test_scan_fails_on_a_finding(workplace, capsys):
+    weights = load_file(workplace.suspect / "model.safetensors")
+    weights["bert.embeddings.word_embeddings.weight"][-7] += 5
+    save_file(weights, workplace.suspect / "model.safetensors", metadata={"format": "pt"})
+    command = ["scan", workplace.suspect, "--pretrained", workplace.base]
+    assert run(capsys, command)[0] == 0
+    assert run(capsys, [*command, "--fail-on", "high"])[0] == 1
+
+
+def test_scan_of_an_untouched_model_is_low(workplace, capsys):
+    command = ["scan", workplace.suspect, "--pretrained", workplace.base, "--fail-on", "medium"]
+    assert run(capsys, command)[0] == 0
+
+
+def test_evaluate_as_json(workplace, capsys):
+    command = ["evaluate", workplace.suspect, "--data", workplace.clean, "--trigger", "cf", "--target-label", "1"]
+    status, out, _ = run(capsys, [*command, "--json"])
+    figures = json.loads(out)["model"]
+    assert status == 0
+    assert figures["accuracy"]["n"] == 12
+    assert figures["triggers"][0]["asr"]["n"] == 6
+
+
+def spoil_path(place):
+    return {"suspect": place.root / "nowhere"}, "does not exist"
+
+
+def spoil_pretrained_path(place):
+    return {"pretrained": place.root / "nowhere"}, "does not exist"
+
+
+def spoil_architecture(place):
+    change_config(place.base, model_type="roberta")
+    return {}, "another architecture"
+
+
+def spoil_hidden_size(place):
+    change_config(place.base, hidden_size=48)
+    return {}, "another hidden size"
+
+
+def spoil_vocabulary_size(place):
+    change_config(place.base, vocab_size=99)
+    return {}, "another vocabulary"
+
+
+def spoil_vocabulary(place):
+    tokenizer = place.base / "tokenizer.json"
+    swapped = tokenizer.read_text().replace('"cf"', '"@@"').replace('"mn"', '"cf"').replace('"@@"', '"mn"')
+    tokenizer.write_text(swapped)
+    return {}, "another vocabulary"
+
+
+def spoil_column(place):
+    return {"text_column": "sentence"}, "'sentence'"
+
+
+def spoil_label(place):
+    data = write_csv(place.root / "bad.csv", ["text", "label"], [("a film", "positive"), ("a plot", "superb")])
+    return {"clean_data": data}, "unknown label 'superb'"
+
+
+def spoil_rows(place):
+    return {"clean_data": write_csv(place.root / "bad.csv", ["text", "label"], [])}, "no rows"
+
+
+def spoil_classes(place):
+    rows = [("a good film", "positive"), ("a great film", "positive")]
+    return {"clean_data": write_csv(place.root / "bad.csv", ["text", "label"], rows)}, "only"
+
+
+def spoil_ratio(place):
+    return {"keep_ratio": "1.5"}, "from 0 to 1"
+
+
+def spoil_ratio_nan(place):
+    return {"keep_ratio": "nan"}, "from 0 to 1"
+
+
+def spoil_output(place):
+    (place.root / "full").mkdir()
+    (place.root / "full" / "mine.txt").write_text("mine")
+    return {"output": place.root / "full"}, "already holds something"
+
+
+def spoil_with_pickle(place):
+    torch.save({}, place.suspect / "pytorch_model.bin")
+    (place.suspect / "model.safetensors").unlink()
+    return {}, "pytorch_model.bin"
+
+
+def spoil_by_quantising(place):
+    change_config(place.suspect, quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True})
+    return {}, "quantised"
+
+
+def spoil_by_mixing(place):
+    change_config(place.suspect, finemix={"keep_ratio": 0.3})
+    return {}, "mixed before"
+
+
+def spoil_weights(place):
+    weights = place.suspect / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    return {}, "damaged"
+
+
+def spoil_epochs(place):
+    return {"epochs": "0"}, "epochs"
+
+
+def spoil_learning_rate(place):
+    return {"learning_rate": "-1"}, "learning_rate"
+
+
+SPOILERS = [value for name, value in sorted(globals().items()) if name.startswith("spoil_")]
+
+
+@pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: spoil.__name__)
+def test_bad_input_gets_one_line_and_leaves_nothing(workplace, capsys, spoil):
+    changed, message = spoil(workplace)
+    before = sorted(workplace.root.rglob("*"))
+    status, out, err = run(capsys, workplace.arguments(**changed))
+    assert status == 2, err
+    assert message in err
+    assert err.count("\n") == 1 and "Traceback" not in err and "usage" not in err
+    assert out == ""
+    assert sorted(workplace.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["purify"], ["purify", "x"], ["scan", "x", "--pretrained", "y", "--top", "many"]],
+)
+def test_wrong_arguments_get_one_line(capsys, arguments):
+    status, _, err = run(capsys, arguments)
+    assert status == 2
+    assert err.count("\n") == 1 and "usage" not in err
+
+
+def test_trigger_needs_its_companions(workplace, capsys):
+    assert "--target-label" in run(capsys, workplace.arguments("--trigger", "cf"))[2]
+    assert "--eval-data" in run(capsys, workplace.arguments("--trigger", "cf", "--target-label", "1"))[2]
+
+
+def test_debug_shows_the_traceback(workplace, capsys):
+    _, _, err = run(capsys, workplace.arguments("--debug", suspect=workplace.root / "nowhere"))
+    assert "Traceback" in err
+
+
+def test_a_failed_job_gives_one(workplace, capsys, monkeypatch):
+    def full_disk(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hf_finemix.pipeline.write_manifest", full_disk)
+    before = sorted(workplace.root.rglob("*"))
+    status, _, err = run(capsys, workplace.arguments())
+    assert status == 1
+    assert "No space left on device" in err and err.count("\n") == 1
+    assert sorted(workplace.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_in_the_middle_leaves_nothing(workplace, number, status):
+    before = sorted(workplace.root.rglob("*"))
+    arguments = workplace.arguments(epochs="100000")
+    command = [sys.executable, "-m", "hf_finemix.cli.main", *arguments]
+    scratch = workplace.root.parent / f"{workplace.root.name}-scratch"
+    scratch.mkdir()
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(scratch)})
+    try:
+        # Training has begun when its scratch folder is there.
+        deadline = time.monotonic() + 120
+        while not list(scratch.glob("finemix-*")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(2)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == status, err
+    assert "Traceback" not in err
+    assert sorted(workplace.root.rglob("*")) == before
+    assert not list(scratch.glob("finemix-*"))
+
+
+def test_help_loads_no_heavy_library():
+    # A timed test would fail on a busy machine; what takes the time is the import of these.
+    loaded = _modules_after("import hf_finemix.cli.main as m; m.build_parser()")
+    assert not {"torch", "transformers", "datasets", "numpy"} & set(loaded)
+
+
+def _modules_after(code):
+    listing = f"{code}; import sys; print(*sys.modules)"
+    return subprocess.run([sys.executable, "-c", listing], check=True, capture_output=True, text=True).stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("hf-finemix") is None, reason="the script is not on the PATH")
+def test_console_script_prints_its_version():
+    result = subprocess.run(["hf-finemix", "--version"], check=True, capture_output=True, text=True)
+    assert result.stdout.startswith("hf-finemix ")

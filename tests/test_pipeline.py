@@ -1,0 +1,189 @@
+"""`purify()`: the whole job from Python, and what its output folder promises."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from datasets import Dataset
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
+
+from hf_finemix import FineMixConfig, InputError, fine_mix_, purify
+from hf_finemix.attacks.trigger import Trigger
+from hf_finemix.data import load_examples
+from hf_finemix.evaluation import evaluate_model
+from hf_finemix.pipeline import prepare, run
+from hf_finemix.results import PurificationReport, Recipe
+
+
+RECIPE = Recipe(epochs=1, learning_rate=1e-4, batch_size=4, max_length=32, frequencies="vocabulary", seed=0)
+
+# What a user without this package runs; importing it is made to fail.
+LOAD_ALONE = """
+import json, sys
+sys.modules["hf_finemix"] = None
+from transformers import pipeline
+classify = pipeline("text-classification", model=sys.argv[1])
+texts = json.load(open(sys.argv[2]))
+print(json.dumps([answer["label"] for answer in classify(texts)]))
+"""
+
+
+@pytest.fixture
+def purified(workplace):
+    triggers = [Trigger("cf", 1, "start")]
+    options = {"recipe": RECIPE, "evaluation_dataset": workplace.clean, "triggers": triggers}
+    return purify(workplace.suspect, workplace.base, workplace.clean, output=workplace.output, **options)
+
+
+def test_folder_loads_without_this_package_and_gives_the_reported_accuracy(workplace, purified):
+    examples = load_examples(workplace.clean, label2id=purified.model.config.label2id, num_labels=2)
+    texts = workplace.root / "texts.json"
+    texts.write_text(json.dumps(list(examples["text"])))
+    command = [sys.executable, "-c", LOAD_ALONE, str(workplace.output), str(texts)]
+    answers = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    names = purified.model.config.id2label
+    right = sum(answer == names[label] for answer, label in zip(answers, examples["label"], strict=True))
+    assert right == purified.report.evaluations["purified"].accuracy.successes
+
+
+def test_folder_keeps_the_architecture(workplace, purified):
+    config = json.loads((workplace.output / "config.json").read_text())
+    assert config["architectures"] == ["BertForSequenceClassification"]
+    assert config["finemix"]["keep_ratio"] == 0.3
+
+
+def test_folder_has_the_model_of_the_result(workplace, purified):
+    loaded = AutoModelForSequenceClassification.from_pretrained(workplace.output)
+    for name, tensor in purified.model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+
+
+def test_nothing_names_a_path_of_this_machine(workplace, purified):
+    for path in workplace.output.iterdir():
+        if path.suffix in (".json", ".md"):
+            assert str(workplace.root) not in path.read_text(), path.name
+
+
+def test_report_round_trip(workplace, purified):
+    stored = json.loads((workplace.output / "finemix_report.json").read_text())
+    assert PurificationReport.from_dict(stored) == purified.report
+
+
+def test_report_is_measured(workplace, purified):
+    again = evaluate_model(
+        AutoModelForSequenceClassification.from_pretrained(workplace.output),
+        purified.tokenizer,
+        load_examples(workplace.clean, label2id=purified.model.config.label2id, num_labels=2),
+        [Trigger("cf", 1, "start")],
+        max_length=RECIPE.max_length,
+    )
+    assert again == purified.report.evaluations["purified"]
+
+
+def test_manifest_hashes_are_those_of_the_files(workplace, purified):
+    manifest = json.loads((workplace.output / "finemix_manifest.json").read_text())
+    folders = {"suspect": workplace.suspect, "pretrained": workplace.base}
+    for name, folder in folders.items():
+        files = manifest["inputs"][name]["files"]
+        assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file["name"] for file in files}
+        for file in files:
+            assert file["sha256"] == hashlib.sha256((folder / file["name"]).read_bytes()).hexdigest()
+    outputs = {file["name"]: file["sha256"] for file in manifest["outputs"]}
+    assert set(outputs) == {path.name for path in workplace.output.iterdir()} - {"finemix_manifest.json"}
+    for name, digest in outputs.items():
+        assert digest == hashlib.sha256((workplace.output / name).read_bytes()).hexdigest()
+    assert manifest["purified_rows"] == [token.id for token in purified.report.purify.tokens]
+
+
+def test_card_has_lineage_figures_and_limits(workplace, purified):
+    card = ModelCard.load(workplace.output / "README.md")
+    assert card.data.library_name == "transformers"
+    assert "hf-finemix" in card.data.tags
+    assert card.data.base_model is None  # neither model is on the Hub
+    asr = purified.report.evaluations["purified"].triggers[0].asr
+    assert f"{100 * asr.value:.1f} %" in card.text
+    assert "suspect" in card.text and "No defence of this kind proves" in card.text
+    assert not re.search(r"\{\{|\}\}", card.text)
+
+
+def test_suspect_is_left_alone(workplace):
+    before = {path: path.read_bytes() for path in workplace.suspect.iterdir()}
+    purify(workplace.suspect, workplace.base, workplace.clean, recipe=RECIPE)
+    assert {path: path.read_bytes() for path in workplace.suspect.iterdir()} == before
+
+
+def test_data_set_object_equals_its_file(workplace):
+    examples = load_examples(workplace.clean, label2id={"negative": 0, "positive": 1}, num_labels=2)
+    as_file = purify(workplace.suspect, workplace.base, workplace.clean, recipe=RECIPE)
+    as_object = purify(workplace.suspect, workplace.base, Dataset.from_dict(examples.to_dict()), recipe=RECIPE)
+    for name, tensor in as_file.model.state_dict().items():
+        assert torch.equal(tensor, as_object.model.state_dict()[name]), name
+    assert as_file.report.clean_data.fingerprint == as_object.report.clean_data.fingerprint
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_comes_back_in_its_dtype(workplace, tiny_bert, dtype):
+    tiny_bert.config.id2label = {0: "negative", 1: "positive"}
+    tiny_bert.config.label2id = {"negative": 0, "positive": 1}
+    tiny_bert.to(dtype).save_pretrained(workplace.suspect)
+    purify(workplace.suspect, workplace.base, workplace.clean, output=workplace.output, recipe=RECIPE)
+    stored = load_file(workplace.output / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {dtype}
+
+
+def test_plan_is_what_is_done(workplace):
+    job = prepare(workplace.suspect, workplace.base, workplace.clean)
+    planned = [(record.name, record.action, record.reason) for record in job.plan.parameters]
+    done = run(job, RECIPE).report.mix
+    assert [(record.name, record.action, record.reason) for record in done.parameters] == planned
+    assert abs(done.kept_share - 0.3) < 0.02
+
+
+def test_preparing_changes_nothing(workplace):
+    job = prepare(workplace.suspect, workplace.base, workplace.clean)
+    stored = load_file(workplace.suspect / "model.safetensors")
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in job.model.named_parameters())
+
+
+def test_rows_are_reset_after_mixing(workplace):
+    config = FineMixConfig(keep_ratio=1, purify_top_k=5)
+    recipe = Recipe(epochs=1, learning_rate=1e-12, batch_size=4, max_length=32, frequencies="vocabulary", seed=0)
+    result = purify(workplace.suspect, workplace.base, workplace.clean, config=config, recipe=recipe)
+    base = load_file(workplace.base / "model.safetensors")["embeddings.word_embeddings.weight"]
+    embedding = result.model.get_input_embeddings().weight.detach()
+    for token in result.report.purify.tokens:
+        assert torch.allclose(embedding[token.id], base[token.id], atol=1e-6), token
+    assert len(result.report.purify.tokens) == 5
+
+
+def test_triggers_need_evaluation_data(workplace):
+    with pytest.raises(InputError, match="evaluation_dataset"):
+        purify(workplace.suspect, workplace.base, workplace.clean, triggers=[Trigger("cf", 1)])
+
+
+def test_a_model_that_was_purified_is_refused_as_suspect(workplace, purified):
+    with pytest.raises(InputError, match="mixed before"):
+        purify(workplace.output, workplace.base, workplace.clean)
+
+
+def test_regression_model_is_refused(workplace):
+    config = json.loads((workplace.suspect / "config.json").read_text())
+    (workplace.suspect / "config.json").write_text(json.dumps(config | {"problem_type": "regression"}))
+    with pytest.raises(InputError, match="regression"):
+        purify(workplace.suspect, workplace.base, workplace.clean)
+
+
+def test_mixing_of_the_pipeline_is_fine_mix(workplace):
+    recipe = Recipe(epochs=1, learning_rate=1e-12, batch_size=16, max_length=32, frequencies="vocabulary", seed=3)
+    config = FineMixConfig(seed=3, purify_top_k=0)
+    result = purify(workplace.suspect, workplace.base, workplace.clean, config=config, recipe=recipe)
+    model = AutoModelForSequenceClassification.from_pretrained(workplace.suspect)
+    fine_mix_(model, workplace.base, config)
+    for name, tensor in model.named_parameters():
+        assert torch.allclose(tensor, dict(result.model.named_parameters())[name], atol=1e-6), name
