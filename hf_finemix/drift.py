@@ -48,7 +48,7 @@ def drift_keys(suspect: torch.Tensor, pretrained: torch.Tensor, largest: bool = 
         `np.ndarray`: `uint32`, shape (numel,); smaller means kept earlier.
     """
     wide = torch.float64 if suspect.dtype == torch.float64 else torch.float32
-    drift = (suspect.detach().to(wide) - pretrained.detach().to(wide)).abs_().to(torch.float32)
+    drift = (suspect.detach().to(wide) - pretrained.detach().to(suspect.device, wide)).abs_().to(torch.float32)
     keys = drift.flatten().cpu().numpy().view(np.uint32)
     return np.bitwise_not(keys) if largest else keys
 

@@ -123,6 +123,11 @@ def token_frequencies(source: str, tokenizer: PreTrainedTokenizerBase, size: int
     return counts
 
 
+def source_name(source: str) -> str:
+    """Returns a source of token counts as it stands in reports: a file by its name, without its path."""
+    return source if source in ("vocabulary", "wordfreq") else Path(source).name
+
+
 def _token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     return tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
 

@@ -219,7 +219,7 @@ def loading_errors(what: str) -> Iterator[None]:
 def _download(repo_id: str, revision: str | None, argument: str) -> tuple[Path, str]:
     what = f"{argument} {repo_id!r}"
     try:
-        commit = str(HfApi().resolve_revision(repo_id, revision=revision))
+        commit = HfApi().resolve_revision(repo_id, revision=revision).resolved
         return Path(snapshot_download(repo_id, revision=commit, allow_patterns=list(_FETCHED))), commit
     except GatedRepoError:
         raise InputError(f"{what} is gated; accept its terms on the Hub and log in with `hf auth login`.") from None

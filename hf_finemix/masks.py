@@ -5,12 +5,13 @@ A mask depends on the seed, the parameter's name and the offset of the scalar, a
 be drawn alone, in any order, on any device, by any number of processes, with the same bits.
 
 Generator (`MASK_VERSION` 1). A parameter's scalars, in row-major order, are cut into blocks of `BLOCK` = 2**16. A
-block has a 32-bit key, taken from BLAKE2b of (seed, block number, name). Word `j` of the block, two scalars wide, is
-`finish(table[j] ^ key)`, where `table` is a fixed hash of 0 .. 2**15 - 1 and `finish` two rounds of multiplication and
-xor-shift on 32-bit integers that wrap. Scalar `2j` takes the low half of the word, scalar `2j + 1` the high half, and
-is kept if that half is below `round(keep_ratio * 2**16)`. The ratio is therefore rounded to a multiple of 2**-16, a
-rounding that the sampling noise of any model below some billion scalars exceeds. Sixteen bits a scalar, and seven
-passes over a table that stays in the processor's cache, are what makes it fast without a compiler.
+block has two 32-bit keys, the second one odd, taken from BLAKE2b of (seed, block number, name). Word `j` of the block,
+two scalars wide, is `finish((table[j] ^ key_1) * key_2)`, where `table` is a fixed hash of 0 .. 2**15 - 1 and `finish`
+is an xor-shift, a multiplication and another xor-shift, all on 32-bit integers that wrap. Scalar `2j` takes the low
+half of the word, scalar `2j + 1` the high half, and is kept if that half is below `round(keep_ratio * 2**16)`. The
+ratio is therefore rounded to a multiple of 2**-16, a rounding that the sampling noise of any model below some billion
+scalars exceeds. Sixteen bits a scalar, and seven passes over a table that stays in the processor's cache, are what
+makes it fast without a compiler.
 """
 
 from collections.abc import Iterator
@@ -29,9 +30,8 @@ BLOCK = 1 << 16
 _WORDS = BLOCK // 2
 _HALF_RANGE = 1 << 16
 _DOMAIN = b"hf-finemix mask 1\0"
-# Multipliers of the finaliser of MurmurHash3: odd, with about half of their bits set.
-_MULTIPLIER_1 = 0x85EBCA6B
-_MULTIPLIER_2 = 0xC2B2AE35
+# From the finaliser of MurmurHash3: odd, with about half of its bits set.
+_MULTIPLIER = 0xC2B2AE35
 _SHIFT_1 = 15
 _SHIFT_2 = 16
 
@@ -42,10 +42,11 @@ def threshold(keep_ratio: float) -> int:
     return round(keep_ratio * _HALF_RANGE)
 
 
-def block_key(name: str, block: int, seed: int) -> int:
-    """Returns the 32-bit key of one block of one parameter."""
+def block_keys(name: str, block: int, seed: int) -> tuple[int, int]:
+    """Returns the two 32-bit keys of one block of one parameter; the second one is odd."""
     message = _DOMAIN + seed.to_bytes(8, "little") + block.to_bytes(8, "little") + name.encode()
-    return int.from_bytes(blake2b(message, digest_size=4).digest(), "little")
+    digest = blake2b(message, digest_size=8).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little") | 1
 
 
 @cache
@@ -86,11 +87,12 @@ class BlockSource:
             out.fill(True)
             return
         words, shifted = self._words, self._shifted
-        np.bitwise_xor(_table(), np.uint32(block_key(self.name, block, self.seed)), out=words)
-        np.multiply(words, np.uint32(_MULTIPLIER_1), out=words)
+        key_1, key_2 = block_keys(self.name, block, self.seed)
+        np.bitwise_xor(_table(), np.uint32(key_1), out=words)
+        np.multiply(words, np.uint32(key_2), out=words)
         np.right_shift(words, np.uint32(_SHIFT_1), out=shifted)
         np.bitwise_xor(words, shifted, out=words)
-        np.multiply(words, np.uint32(_MULTIPLIER_2), out=words)
+        np.multiply(words, np.uint32(_MULTIPLIER), out=words)
         np.right_shift(words, np.uint32(_SHIFT_2), out=shifted)
         np.bitwise_xor(words, shifted, out=words)
         np.less(words.astype("<u4", copy=False).view("<u2"), np.uint16(self.threshold), out=out)
@@ -153,13 +155,13 @@ def keep_mask_on_device(
     if limit == _HALF_RANGE:
         return torch.ones(stop - start, dtype=torch.bool, device=device)
     first_block, last_block = start // BLOCK, -(-stop // BLOCK)
-    keys = np.array([block_key(name, block, seed) for block in range(first_block, last_block)], dtype=np.uint32)
+    keys = np.array([block_keys(name, block, seed) for block in range(first_block, last_block)], dtype=np.uint32)
+    key_1, key_2 = _as_int32(keys).to(device).reshape(-1, 2).T
     # torch multiplies 32-bit integers only as signed ones; they wrap to the same bits. Its right shift copies the
     # sign bit, which the mask after each shift takes away again.
-    words = _as_int32(_table()).to(device) ^ _as_int32(keys).to(device)[:, None]
-    words *= _signed(_MULTIPLIER_1)
+    words = (_as_int32(_table()).to(device) ^ key_1[:, None]) * key_2[:, None]
     words ^= (words >> _SHIFT_1) & ((1 << (32 - _SHIFT_1)) - 1)
-    words *= _signed(_MULTIPLIER_2)
+    words *= _signed(_MULTIPLIER)
     words ^= (words >> _SHIFT_2) & ((1 << (32 - _SHIFT_2)) - 1)
     halves = torch.stack((words & (_HALF_RANGE - 1), (words >> 16) & (_HALF_RANGE - 1)), dim=-1)
     origin = first_block * BLOCK

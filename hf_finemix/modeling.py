@@ -144,7 +144,8 @@ def score_embeddings(
         `np.ndarray`: `float64`, shape (vocabulary,); higher is more suspicious.
 
     Raises:
-        InputError: If the model was mixed before, or its word embedding has no pretrained counterpart.
+        InputError: If the model was mixed before, its word embedding has no pretrained counterpart, or `frequencies`
+            does not fit it.
     """
     model = unwrap(model)
     check_model(model)
@@ -154,10 +155,10 @@ def score_embeddings(
         raise InputError("`model` has no word embedding with a pretrained counterpart; E-PUR does not apply to it.")
     weight = model.get_input_embeddings().weight
     check_finite([(twin.embedding, weight)], "model")
+    check_finite([(twin.embedding, twin.tensors[twin.embedding])], "pretrained")
     if frequencies is None or isinstance(frequencies, str):
         frequencies = _frequencies(frequencies or "vocabulary", tokenizer, len(weight))
-    if len(frequencies) != len(weight):
-        raise InputError(f"`frequencies` has {len(frequencies)} counts, but the vocabulary has {len(weight)} rows.")
+    frequencies = _one_per_row("frequencies", frequencies, len(weight))
     return embedding_scores(weight, twin.tensors[twin.embedding], frequencies, frequency_floor)
 
 
@@ -203,8 +204,8 @@ def purify_embeddings_(
             model, twin, frequencies, tokenizer=tokenizer, frequency_floor=config.frequency_floor
         )
     weight = model.get_input_embeddings().weight
-    if len(scores) != len(weight):
-        raise InputError(f"`scores` has {len(scores)} entries, but the vocabulary has {len(weight)} rows.")
+    scores = _one_per_row("scores", scores, len(weight))
+    check_finite([(twin.embedding, twin.tensors[twin.embedding])], "pretrained")
     rows = rank_rows(scores)[: config.purify_top_k]
     reset_rows_(weight.data, twin.tensors[twin.embedding], rows)
     output = model.get_output_embeddings()
@@ -227,6 +228,16 @@ def name_tokens(
         TokenScore(rank, row, token, float(scores[row]))
         for rank, (row, token) in enumerate(zip(ids, tokens, strict=True), start=1)
     )
+
+
+def _one_per_row(argument: str, values: np.ndarray, rows: int) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != (rows,):
+        raise InputError(f"`{argument}` has shape {values.shape}, but the vocabulary has {rows} rows.")
+    # A row whose score is NaN would be ranked last, and so never be found.
+    if np.isnan(values).any():
+        raise InputError(f"`{argument}` holds NaN for row {int(np.isnan(values).argmax())}.")
+    return values
 
 
 def _frequencies(source: str, tokenizer: PreTrainedTokenizerBase | None, size: int) -> np.ndarray:

@@ -23,11 +23,15 @@ def check_output(path: str | Path, argument: str = "--output") -> Path:
         raise InputError(f"{argument} {str(path)!r} is a file; name a folder.")
     if path.is_dir() and any(path.iterdir()):
         raise InputError(f"{argument} {str(path)!r} already holds something; name a new folder.")
+    if path.is_dir() and path.samefile(Path.cwd()):
+        raise InputError(f"{argument} {str(path)!r} is the current folder; name a new folder inside it.")
     if os.path.ismount(path):
-        raise InputError(f"--output {str(path)!r} is a mount point; name a new folder inside it.")
+        raise InputError(f"{argument} {str(path)!r} is a mount point; name a new folder inside it.")
     parent = next(folder for folder in path.parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{argument} {str(path)!r} cannot be made: {str(parent)!r} is not a folder that you can write.")
+        raise InputError(
+            f"{argument} {str(path)!r} cannot be made: {str(parent)!r} is not a folder that you can write."
+        )
     return path
 
 

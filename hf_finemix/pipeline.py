@@ -14,8 +14,8 @@ from .config import FineMixConfig
 from .data import check_trainable, fingerprint, load_examples
 from .errors import InputError
 from .evaluation import evaluate_model, longest_input
+from .frequencies import source_name
 from .loading import (
-    TOKENIZER_FILES,
     Checkpoint,
     load_classifier,
     load_tokenizer,
@@ -35,7 +35,7 @@ from .twin import load_twin
 
 
 # The defaults that held on several suspects; see examples/benchmark/recipe.md.
-DEFAULT_RECIPE = Recipe(epochs=8, learning_rate=1e-4, batch_size=8, max_length=128, frequencies="vocabulary", seed=0)
+DEFAULT_RECIPE = Recipe(epochs=8, learning_rate=5e-5, batch_size=8, max_length=128, frequencies="vocabulary", seed=0)
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def prepare(
     check_not_mixed(model, "SUSPECT")
     _check_task(model, suspect_files.source)
     tokenizer = load_tokenizer(suspect_files, "SUSPECT")
-    if any((base_files.folder / name).is_file() for name in TOKENIZER_FILES):
+    if base_files.has_tokenizer:
         base_tokenizer = load_tokenizer(base_files, "--pretrained")
         check_vocabularies(tokenizer.get_vocab(), base_tokenizer.get_vocab(), base_files.source)
 
@@ -222,7 +222,7 @@ def run(
         labels=dict(job.model.config.id2label),
         mix=trainer.mix_report,
         purify=trainer.purify_report,
-        recipe=recipe,
+        recipe=replace(recipe, frequencies=source_name(recipe.frequencies)),
         clean_data=_record(job.clean, job.names[0]),
         evaluation_data=None if job.evaluation is None else _record(job.evaluation, job.names[1]),
         evaluations=evaluations | (compared or {}),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .config import FineMixConfig
+from .errors import InputError
 from .masks import MASK_VERSION
 
 
@@ -140,9 +141,17 @@ def plan_mixing(
         absent (`Mapping[str, str]`): For parameters without one, the reason.
         config (`FineMixConfig`): The settings; `exclude` is applied here.
         source (`str`): Where the pretrained weights came from.
+
+    Raises:
+        InputError: If an expression of `exclude` matches no parameter.
     """
     pretrained = set(pretrained)
     excluded = [re.compile(pattern) for pattern in config.exclude]
+    for pattern in excluded:
+        if not any(pattern.search(name) for name in parameters):
+            raise InputError(
+                f"`exclude` holds {pattern.pattern!r}, which matches no parameter; such a typo mixes all."
+            )
     records = []
     for name, shape in parameters.items():
         pattern = next((p.pattern for p in excluded if p.search(name)), None)

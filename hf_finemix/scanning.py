@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from .checks import check_vocabularies
 from .config import check_integer
 from .embeddings import rank_rows
+from .frequencies import source_name
 from .loading import Checkpoint, load_classifier, load_tokenizer, resolve_checkpoint
-from .modeling import name_tokens, score_embeddings
+from .modeling import TokenScore, name_tokens, score_embeddings
 from .plan import canonical_name
 from .twin import Twin, load_twin
 
@@ -22,8 +24,8 @@ _MEDIUM, _HIGH = 10.5, 12.0
 
 _LAYER = re.compile(r"\.(?:layers?|h|block|blocks)\.(\d+)\.")
 _MODULES = (
-    ("attention", ("attention", "attn", "self_attn")),
-    ("feed-forward", ("mlp", "ffn", "intermediate", "output")),
+    ("attention", ("attention", "attn", "self_attn", "sa_layer_norm", "ln_1")),
+    ("feed-forward", ("mlp", "ffn", "intermediate", "output", "output_layer_norm", "ln_2")),
 )
 
 
@@ -120,12 +122,15 @@ def scan(
     suspect = suspect if isinstance(suspect, Checkpoint) else resolve_checkpoint(suspect, "SUSPECT")
     pretrained = pretrained if isinstance(pretrained, Checkpoint) else resolve_checkpoint(pretrained, "`pretrained`")
     tokenizer = load_tokenizer(suspect, "SUSPECT")
+    if pretrained.has_tokenizer:
+        base_vocabulary = load_tokenizer(pretrained, "`pretrained`").get_vocab()
+        check_vocabularies(tokenizer.get_vocab(), base_vocabulary, pretrained.source)
     model = load_classifier(suspect, "SUSPECT")
     twin = load_twin(model, pretrained)
     scores = score_embeddings(model, twin, frequencies, tokenizer=tokenizer, frequency_floor=frequency_floor)
     deviations = robust_deviations(scores)
     tokens = tuple(
-        ScannedToken(item.rank, item.token, item.id, item.score, float(deviations[item.id]))
+        ScannedToken(item.rank, _text(item), item.id, item.score, float(deviations[item.id]))
         for item in name_tokens(rank_rows(scores)[:top], scores, tokenizer)
     )
     parameters = {canonical_name(name): tensor for name, tensor in model.named_parameters()}
@@ -135,7 +140,7 @@ def scan(
         finding_level(tokens[0].deviation if tokens else 0.0),
         tokens,
         drift_by_group(parameters, twin),
-        frequencies,
+        source_name(frequencies),
     )
 
 
@@ -187,7 +192,15 @@ def group_of(name: str) -> str:
     layer = _LAYER.search(name)
     if layer is None:
         parts = name.split(".")
-        return "embeddings" if any("embed" in part or part in ("wte", "wpe") for part in parts) else parts[1]
+        if any("embed" in part or part in ("wte", "wpe") for part in parts):
+            return "embeddings"
+        # Prefix, module, ..., weight; a head has no prefix.
+        return parts[1] if len(parts) > 2 else parts[0]
     rest = name[layer.end() :].split(".")
     module = next((label for label, names in _MODULES if any(part in names for part in rest)), "other")
     return f"layer {layer[1]} {module}"
+
+
+def _text(token: TokenScore) -> str:
+    # An embedding may have more rows than the tokenizer has tokens.
+    return token.token if token.token is not None else f"<row {token.id}>"

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy
 
 from .config import SELECTIONS, FineMixConfig
+from .errors import InputError
 
 
 @dataclass
@@ -29,6 +31,8 @@ class FineMixTrainingArguments(TrainingArguments):
             Regular expressions; parameters that match keep the suspect's values.
         allow_mixed (`bool`, *optional*, defaults to `False`):
             Mix a model that was mixed before.
+        hub_strategy (`str`, *optional*, defaults to `"end"`):
+            The one strategy that publishes no half-trained weights.
     """
 
     keep_ratio: float = field(
@@ -45,6 +49,9 @@ class FineMixTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Regular expressions; parameters that match keep the suspect's values."}
     )
     allow_mixed: bool = field(default=False, metadata={"help": "Mix a model that was mixed before."})
+    hub_strategy: HubStrategy | str = field(
+        default="end", metadata={"help": "Only 'end', which publishes no half-trained weights, is possible."}
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -57,6 +64,8 @@ class FineMixTrainingArguments(TrainingArguments):
         Raises:
             InputError: If one of them is out of range.
         """
+        if isinstance(self.mix_exclude, str):
+            raise InputError(f"`mix_exclude` is the string {self.mix_exclude!r}, but must be a list of strings.")
         return FineMixConfig(
             keep_ratio=self.keep_ratio,
             selection=self.selection,

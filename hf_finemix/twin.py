@@ -65,12 +65,15 @@ def load_twin(model: PreTrainedModel, pretrained: Pretrained) -> Twin:
         raise InputError(f"`pretrained` is {pretrained!r}, but must be a Hub id, a local folder or a model.")
     checkpoint = pretrained if isinstance(pretrained, Checkpoint) else resolve_checkpoint(pretrained, "`pretrained`")
     check_configs(model.config.to_dict(), checkpoint.config, checkpoint.source)
+    config = copy.deepcopy(model.config)
+    # It would name the file that is read, and the model's own configuration has no say in that.
+    config.transformers_weights = None
     # Wide enough for each parameter of a model in several dtypes: values are rounded once, in `_build`.
     dtype = functools.reduce(torch.promote_types, (parameter.dtype for parameter in model.parameters()))
     with loading_errors(f"`pretrained` {checkpoint.source!r}"):
         twin, info = type(model).from_pretrained(
             checkpoint.folder,
-            config=copy.deepcopy(model.config),
+            config=config,
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,

@@ -108,7 +108,9 @@ def test_hostile_strings_put_no_markup_into_the_card(report):
     assert "\n# Verified" not in card
     assert "\x1b" not in card
     # Outside of code spans every special character is escaped.
-    prose = "".join(part for index, part in enumerate(card.replace("```", "").replace("\\`", "").split("`")) if index % 2 == 0)
+    prose = "".join(
+        part for index, part in enumerate(card.replace("```", "").replace("\\`", "").split("`")) if index % 2 == 0
+    )
     assert not re.search(r"(?<!\\)<img", prose)
     assert not re.search(r"(?<!\\)\[x", prose)
     assert len({line.count("|") for line in figures_table(hostile).splitlines()}) == 1

@@ -11,8 +11,11 @@ import argparse
 import copy
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedModel
 
@@ -59,17 +62,21 @@ def cell(selection: str, keep_ratio: float, learning_rate: float, epochs: int = 
     }
 
 
+PAGE = """# Recipes on several suspects
+
+Made by `python examples/benchmark/recipe.py --work WORK --output examples/benchmark/results/recipe.json`. Each cell is
+ACC / ASR / flip rate in percent, mean ± standard deviation over the seeds (mixing, choice of the 64 clean examples,
+fine-tuning). All models are all-MiniLM-L6-v2 with a classifier; batches of 8. The clean model was trained on the same
+sentences without poison.
+
+{table}
+"""
 GRIDS = {
-    "explore": [
-        cell("random", 0.3, 2e-5),
+    "defaults": [
+        cell("random", 1, 5e-5, top_k=0),
         cell("random", 0.3, 5e-5),
         cell("random", 0.3, 1e-4),
-        cell("random", 0.1, 2e-5),
-        cell("random", 0.1, 5e-5),
-        cell("smallest_drift", 0.9, 2e-5),
         cell("smallest_drift", 0.9, 5e-5),
-        cell("smallest_drift", 0.8, 2e-5),
-        cell("random", 0.5, 5e-5),
     ],
 }
 
@@ -92,11 +99,12 @@ def main() -> None:
         model = trained(args.work / name, suspect, split, suspect.trigger)
         clean = trained(args.work / f"{name}-clean", suspect, split, None)
         for kind, reference in (("suspect", model), ("clean model", clean)):
-            add(results, args.output, {"suspect": name, "model": kind}, lambda m=reference: figures(m, suspect, split))
+            add(results, args.output, {"suspect": name, "model": kind}, figures, reference, suspect, split)
         for settings in cells:
             for seed in args.seeds:
                 key = {"suspect": name, "model": "purified", "seed": seed, **settings}
-                add(results, args.output, key, lambda k=key: purified(model, suspect, k))
+                add(results, args.output, key, purified, model, suspect, key)
+    Path(__file__).with_name("recipe.md").write_text(PAGE.format(table=table(results)))
 
 
 def trained(folder: Path, suspect: Suspect, split: Split, trigger: Trigger | None) -> PreTrainedModel:
@@ -147,16 +155,55 @@ def figures(model: PreTrainedModel, suspect: Suspect, split: Split) -> dict:
     return measured.to_dict()
 
 
-def add(results: list[dict], output: Path, key: dict, measure) -> None:
+def add(results: list[dict], output: Path, key: dict, measure: Callable[..., dict], *arguments: Any) -> None:
     """Adds a cell to the results, unless it is there already."""
     if any(all(item.get(name) == value for name, value in key.items()) for item in results):
         return
     start = time.monotonic()
-    results.append(key | {"figures": measure(), "seconds": round(time.monotonic() - start, 1)})
+    item = key | {"figures": measure(*arguments), "seconds": round(time.monotonic() - start, 1)}
+    results.append(item)
     output.write_text(json.dumps(results, indent=1) + "\n")
-    item = results[-1]["figures"]
-    asr = item["triggers"][0]["asr"]["value"]
-    print(f"{key}: ACC {100 * item['accuracy']['value']:.1f} ASR {100 * asr:.1f}", flush=True)
+    print(f"{key}: ACC {percent(item, 'accuracy')} ASR {percent(item, 'asr')}", flush=True)
+
+
+def percent(item: dict, rate: str) -> float:
+    """Returns one of a cell's rates, in percent."""
+    found = item["figures"]["accuracy"] if rate == "accuracy" else item["figures"]["triggers"][0][rate]
+    return round(100 * found["value"], 1)
+
+
+def table(results: list[dict]) -> str:
+    """Returns ACC / ASR / flip rate of each recipe on each suspect as a Markdown table: means over the seeds."""
+    names = list(dict.fromkeys(item["suspect"] for item in results))
+    groups: dict[str, dict[str, list[dict]]] = {}
+    for item in results:
+        groups.setdefault(label(item), {}).setdefault(item["suspect"], []).append(item)
+    lines = [["model", *names], ["---"] * (len(names) + 1)]
+    for group, by_suspect in groups.items():
+        lines.append([group, *(means(by_suspect.get(name, [])) for name in names)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def label(item: dict) -> str:
+    """Names a row of the table."""
+    if item["model"] != "purified":
+        return item["model"]
+    rate = f"{item['learning_rate']:.0e}".replace("e-0", "e-")
+    if item["keep_ratio"] == 1 and item["purify_top_k"] == 0:
+        return f"fine-tuning only, {rate}, {item['epochs']} epochs"
+    e_pur = f"E-PUR {item['purify_top_k']}" if item["purify_top_k"] else "no E-PUR"
+    return f"{item['selection']} {item['keep_ratio']}, {e_pur}, {rate}, {item['epochs']} epochs"
+
+
+def means(items: list[dict]) -> str:
+    """Returns the mean ACC / ASR / flip rate of some cells, with the spread of ACC and ASR over the seeds."""
+    if not items:
+        return "-"
+    columns = [[percent(item, rate) for item in items] for rate in ("accuracy", "asr", "flip_rate")]
+    shown = [f"{mean(column):.1f}" for column in columns]
+    if len(items) > 1:
+        shown = [f"{value} ±{stdev(column):.1f}" for value, column in zip(shown, columns, strict=True)]
+    return " / ".join(shown) + (f" (n={len(items)})" if len(items) > 1 else "")
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ class DemoResult:
     Args:
         purified ([`~hf_finemix.pipeline.PurifyResult`]): The purified model with its report.
         scan ([`~hf_finemix.scanning.ScanReport`]): What a scan of the suspect found.
-        evaluations (`dict[str, Evaluation]`): Figures of the suspect, of plain fine-tuning, of the purified model and
-            of a model that never saw the backdoor.
+        evaluations (`dict[str, Evaluation]`): Figures of the suspect, of plain fine-tuning, of the paper's random
+            mixing, of the purified model and of a model that never saw the backdoor.
     """
 
     purified: PurifyResult
@@ -69,7 +69,9 @@ def demo(
     """
     check_output(output)
     inputs = None if inputs is None else check_output(inputs, "--save-inputs")
-    config = FineMixConfig(seed=seed)
+    # The paper's selection at its ratio, and the one that kept most accuracy here: see examples/benchmark/recipe.md.
+    paper = FineMixConfig(seed=seed)
+    chosen = FineMixConfig(keep_ratio=0.9, selection="smallest_drift", seed=seed)
     base, sentences = minilm_folder(), sentiment_sentences()
     split = split_sentences(sentences, FAST if fast else FULL, seed)
 
@@ -109,18 +111,14 @@ def demo(
         fine_tune(fine_tuned, tokenizer, split.clean, recipe, progress="fine-tuning only" if progress else None)
         compared = {"fine-tuned only": measure(fine_tuned), "clean model": clean_figures}
 
-        say(f"4. Purifying with {len(split.clean)} clean examples.")
-        job = prepare(
-            suspect_folder,
-            base,
-            Path(work) / "clean.csv",
-            output=output,
-            config=config,
-            evaluation_dataset=Path(work) / "test.csv",
-        )
+        say(f"4. Purifying with {len(split.clean)} clean examples: the paper's random mixing, then by drift.")
+        clean, test = Path(work) / "clean.csv", Path(work) / "test.csv"
+        random_mixing = run(prepare(suspect_folder, base, clean, config=paper), recipe, progress=progress)
+        compared["random mixing"] = measure(random_mixing.model)
+        job = prepare(suspect_folder, base, clean, config=chosen, output=output, evaluation_dataset=test)
         purified = run(job, recipe, triggers=[TRIGGER], compared=compared, progress=progress)
 
-    order = ("suspect", "fine-tuned only", "purified", "clean model")
+    order = ("suspect", "fine-tuned only", "random mixing", "purified", "clean model")
     return DemoResult(purified, found, {name: purified.report.evaluations[name] for name in order})
 
 

@@ -1,0 +1,564 @@
+import json
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hf_finemix import (
+    FineMixConfig,
+    InputError,
+    MixReport,
+    PurifyReport,
+    fine_mix_,
+    purify_embeddings_,
+    score_embeddings,
+)
+from hf_finemix.masks import MASK_VERSION, keep_mask
+from hf_finemix.modeling import plan
+from hf_finemix.twin import load_twin
+
+from .models import VOCABULARY_SIZE, bits_equal, family, make, make_pair, same, values
+
+
+FAMILIES = ["bert", "roberta", "distilbert", "gpt2"]
+SELECTIONS = ["random", "smallest_drift", "largest_drift"]
+every_family = pytest.mark.parametrize("name", FAMILIES)
+
+
+def pretrained_values(model, base):
+    """The base's values under the model's names, as far as the model has them."""
+    own = values(model)
+    named = {f"{model.base_model_prefix}.{key}": value for key, value in values(base).items()}
+    return {key: value for key, value in named.items() if key in own}
+
+
+def copy_of(model):
+    twin = type(model)(type(model.config).from_dict(model.config.to_dict())).eval()
+    twin.load_state_dict(model.state_dict())
+    return twin
+
+
+# Identity.
+
+
+@every_family
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_ratio_1_leaves_the_suspect_bit_for_bit(name, selection):
+    model, base = make_pair(name)
+    before = values(model)
+    report = fine_mix_(model, base, FineMixConfig(keep_ratio=1, selection=selection))
+    assert same(values(model), before)
+    assert report.kept_share == 1
+
+
+@every_family
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_ratio_0_gives_the_base_on_mixed_parameters_and_leaves_the_head(name, selection):
+    model, base = make_pair(name)
+    before, pretrained = values(model), pretrained_values(model, base)
+    report = fine_mix_(model, base, FineMixConfig(keep_ratio=0, selection=selection))
+    assert same(values(model), before | pretrained)
+    assert report.kept_share == 0
+    heads = family(name).head
+    assert {record.name for record in report.mixed} == {key for key in before if not key.startswith(heads or "?")}
+
+
+# What is mixed, and how.
+
+
+@every_family
+def test_each_scalar_comes_from_the_side_that_the_mask_of_its_name_says(name):
+    model, base = make_pair(name)
+    before, pretrained = values(model), pretrained_values(model, base)
+    report = fine_mix_(model, base, FineMixConfig(keep_ratio=0.4, seed=11))
+    after = values(model)
+    for key, tensor in pretrained.items():
+        keep = torch.from_numpy(keep_mask(key, tuple(tensor.shape), 0.4, 11))
+        assert bits_equal(after[key], torch.where(keep, before[key], tensor)), key
+    for record in report.parameters:
+        if record.action == "mixed":
+            assert record.kept_scalars == int((after[record.name] == before[record.name]).sum())
+        elif record.action == "kept":
+            assert bits_equal(after[record.name], before[record.name])
+
+
+@every_family
+@pytest.mark.parametrize("selection", ["smallest_drift", "largest_drift"])
+def test_selection_by_drift_is_global_and_exact(name, selection):
+    model, base = make_pair(name)
+    before, pretrained = values(model), pretrained_values(model, base)
+    report = fine_mix_(model, base, FineMixConfig(keep_ratio=0.2, selection=selection))
+    kept, reset = [], []
+    for key, tensor in pretrained.items():
+        drift = (before[key] - tensor).abs()
+        stays = dict(model.named_parameters())[key].detach() == before[key]
+        kept.append(drift[stays])
+        reset.append(drift[~stays])
+    kept, reset = torch.cat(kept), torch.cat(reset)
+    assert len(kept) == round(0.2 * report.mixed_scalars)
+    if selection == "smallest_drift":
+        assert kept.max() <= reset.min()
+    else:
+        assert kept.min() >= reset.max()
+
+
+@every_family
+def test_buffers_are_left_alone(name):
+    model, base = make_pair(name)
+    before = {key: buffer.clone() for key, buffer in model.named_buffers()}
+    report = fine_mix_(model, base, FineMixConfig(keep_ratio=0))
+    assert all(torch.equal(buffer, before[key]) for key, buffer in model.named_buffers())
+    assert {record.name for record in report.parameters if record.action == "copied"} == set(before)
+
+
+@every_family
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_a_folder_a_bare_model_and_a_task_model_give_the_same_bytes(name, selection, tmp_path):
+    model, base = make_pair(name)
+    base.save_pretrained(tmp_path / "base")
+    task_object = make(type(model), model.config, seed=9)
+    task_object.base_model.load_state_dict(base.state_dict(), strict=False)
+    results = []
+    for source in (base, tmp_path / "base", str(tmp_path / "base"), task_object, load_twin(model, base)):
+        mixed = copy_of(model)
+        fine_mix_(mixed, source, FineMixConfig(0.3, selection, seed=5))
+        results.append(values(mixed))
+    assert not same(results[0], values(model))
+    assert all(same(results[0], other) for other in results[1:])
+
+
+def test_the_head_of_a_base_object_is_never_taken():
+    model, _ = make_pair("bert")
+    base = make(type(model), model.config, seed=4)
+    before = values(model)
+    report = fine_mix_(model, base, FineMixConfig(keep_ratio=0))
+    assert bits_equal(model.classifier.weight, before["classifier.weight"])
+    assert {r.name for r in report.parameters if r.action == "kept"} == {"classifier.weight", "classifier.bias"}
+
+
+def test_tied_tensors_are_drawn_once_and_stay_tied():
+    model, base = make_pair("gpt2")
+    before, pretrained = values(model), pretrained_values(model, base)
+    report = fine_mix_(model, base, FineMixConfig(keep_ratio=0.5))
+    assert model.lm_head.weight is model.transformer.wte.weight
+    assert [record.name for record in report.parameters].count("transformer.wte.weight") == 1
+    assert not any(record.name.startswith("lm_head") for record in report.parameters)
+    keep = torch.from_numpy(keep_mask("transformer.wte.weight", (VOCABULARY_SIZE, 16), 0.5, 0))
+    expected = torch.where(keep, before["transformer.wte.weight"], pretrained["transformer.wte.weight"])
+    assert bits_equal(model.lm_head.weight, expected)
+
+
+def test_excluded_parameters_keep_the_suspects_values():
+    model, base = make_pair("bert")
+    before = values(model)
+    report = fine_mix_(model, base, FineMixConfig(keep_ratio=0, exclude=(r"layer\.1\.", "pooler")))
+    for key, tensor in values(model).items():
+        excluded = "layer.1." in key or "pooler" in key
+        assert bits_equal(tensor, before[key]) == (excluded or key.startswith("classifier")), key
+    reasons = {record.name: record.reason for record in report.parameters}
+    assert "pooler" in reasons["bert.pooler.dense.bias"]
+
+
+@pytest.mark.parametrize("selection", ["smallest_drift", "largest_drift"])
+def test_excluded_parameters_take_no_part_in_the_global_cut(selection):
+    first, base = make_pair("bert")
+    second = copy_of(first)
+    with torch.no_grad():
+        second.bert.pooler.dense.weight *= 1000
+    config = FineMixConfig(0.3, selection, exclude=("pooler",))
+    fine_mix_(first, base, config)
+    fine_mix_(second, base, config)
+    second.bert.pooler.load_state_dict(first.bert.pooler.state_dict())
+    assert same(values(first), values(second))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_models_of_any_floating_point_type_are_mixed_bit_for_bit(dtype, selection):
+    model, base = make_pair("bert")
+    model = model.to(dtype)
+    before = values(model)
+    pretrained = {key: value.to(dtype) for key, value in pretrained_values(model, base).items()}
+    fine_mix_(model, base, FineMixConfig(0.5, selection))
+    for key, tensor in values(model).items():
+        assert tensor.dtype == dtype
+        other = pretrained.get(key, before[key])
+        assert ((tensor == before[key]) | (tensor == other)).all()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda model: torch.compile(model),
+        lambda model: torch.nn.DataParallel(model),
+        lambda model: torch.compile(torch.nn.DataParallel(model)),
+        lambda model: torch.nn.DataParallel(torch.compile(model)),
+    ],
+)
+def test_a_wrapped_model_gives_identical_bytes_and_reports(wrap):
+    model, base = make_pair("bert")
+    plain, inner = copy_of(model), copy_of(model)
+    wrapped = wrap(inner)
+    scores = score_embeddings(plain, base)
+    assert np.array_equal(scores, score_embeddings(wrapped, base))
+    assert fine_mix_(plain, base) == fine_mix_(wrapped, base)
+    config = FineMixConfig(purify_top_k=5)
+    assert purify_embeddings_(plain, base, config, scores) == purify_embeddings_(wrapped, base, config, scores)
+    assert same(values(plain), values(inner))
+    assert not same(values(plain), values(model))
+
+
+def test_inner_wrappers_change_neither_names_nor_bytes():
+    model, base = make_pair("bert")
+    plain, wrapped = copy_of(model), copy_of(model)
+    wrapped.bert.encoder.layer[0] = torch.compile(wrapped.bert.encoder.layer[0])
+    assert any("_orig_mod" in key for key in values(wrapped))
+    assert fine_mix_(plain, base) == fine_mix_(wrapped, base)
+    assert all(bits_equal(a, b) for a, b in zip(values(plain).values(), values(wrapped).values(), strict=True))
+
+
+def test_a_model_in_training_stays_trainable():
+    model, base = make_pair("bert")
+    model.train()
+    objects = list(model.parameters())
+    fine_mix_(model, base)
+    assert model.training
+    assert all(a is b and b.requires_grad for a, b in zip(objects, model.parameters(), strict=True))
+    model(input_ids=torch.tensor([[1, 2]]), labels=torch.tensor([1])).loss.backward()
+    assert model.classifier.weight.grad is not None
+
+
+def test_the_base_object_is_left_alone():
+    model, base = make_pair("bert")
+    before = values(base)
+    fine_mix_(model, base, FineMixConfig(keep_ratio=0.5))
+    purify_embeddings_(model, base, scores=np.arange(float(VOCABULARY_SIZE)))
+    assert same(values(base), before)
+    # Nor does training the mixed model reach it through a shared tensor.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 1
+    assert same(values(base), before)
+
+
+def test_the_global_random_state_is_left_alone(tmp_path):
+    model, base = make_pair("bert")
+    base.save_pretrained(tmp_path / "base")
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    scores = score_embeddings(model, tmp_path / "base")
+    fine_mix_(model, tmp_path / "base")
+    purify_embeddings_(model, tmp_path / "base", scores=scores)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])
+    assert random.getstate() == states[2]
+
+
+def test_the_global_random_state_changes_nothing():
+    results = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        model, base = make_pair("bert")
+        fine_mix_(model, base)
+        results.append(values(model))
+    assert same(*results)
+
+
+def test_another_seed_gives_another_mixture():
+    first, base = make_pair("bert")
+    second = copy_of(first)
+    fine_mix_(first, base, FineMixConfig(seed=0))
+    fine_mix_(second, base, FineMixConfig(seed=1))
+    assert not same(values(first), values(second))
+
+
+# Plan and report.
+
+
+@every_family
+def test_the_plan_says_what_mixing_then_does_and_changes_nothing(name):
+    model, base = make_pair(name)
+    config, before = FineMixConfig(exclude=("layer.1",)), values(model)
+    planned = plan(model, load_twin(model, base), config)
+    assert same(values(model), before)
+    report = fine_mix_(model, base, config)
+    counts = {record.name: record.kept_scalars for record in report.mixed}
+    assert planned.with_counts(counts) == report
+    assert sum(r.numel for r in report.parameters if r.action != "copied") == sum(v.numel() for v in before.values())
+
+
+@every_family
+def test_a_mix_report_survives_json(name):
+    model, base = make_pair(name)
+    report = fine_mix_(model, base, FineMixConfig(seed=2**63, exclude=("bias",)))
+    assert report.mask_version == MASK_VERSION
+    assert MixReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+
+
+def test_the_configuration_records_the_mixing_and_survives_a_save(tmp_path):
+    model, base = make_pair("bert")
+    base.save_pretrained(tmp_path / "clean-base")
+    fine_mix_(model, tmp_path / "clean-base", FineMixConfig(seed=3))
+    expected = FineMixConfig(seed=3).to_dict() | {"pretrained": "clean-base", "mask_version": MASK_VERSION}
+    assert model.config.finemix == expected
+    model.save_pretrained(tmp_path / "mixed")
+    assert str(tmp_path) not in (tmp_path / "mixed" / "config.json").read_text()
+    again = type(model).from_pretrained(tmp_path / "mixed")
+    assert again.config.finemix == expected
+    with pytest.raises(InputError, match="mixed before"):
+        fine_mix_(again, base)
+
+
+# Refusals.
+
+
+def test_mixing_twice_is_refused_unless_allowed():
+    model, base = make_pair("bert")
+    fine_mix_(model, base)
+    before = values(model)
+    with pytest.raises(InputError, match="mixed before"):
+        fine_mix_(model, base)
+    assert same(values(model), before)
+    report = fine_mix_(model, base, FineMixConfig(keep_ratio=0), allow_mixed=True)
+    assert report.kept_share == 0
+    assert not same(values(model), before)
+
+
+@pytest.mark.parametrize("damaged", ["model", "pretrained"])
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_nan_is_refused_by_name_and_the_model_stays_as_it_is(damaged, selection):
+    model, base = make_pair("bert")
+    weight = model.bert.pooler.dense.weight if damaged == "model" else base.pooler.dense.weight
+    with torch.no_grad():
+        weight[3, 3] = float("nan")
+    before = values(model)
+    with pytest.raises(InputError) as error:
+        fine_mix_(model, base, FineMixConfig(selection=selection))
+    assert f"`{damaged}`" in str(error.value)
+    assert "bert.pooler.dense.weight" in str(error.value)
+    assert same(values(model), before)
+    assert not hasattr(model.config, "finemix")
+
+
+def test_a_base_that_does_not_fit_leaves_the_model_as_it_is():
+    model, _ = make_pair("bert")
+    before = values(model)
+    for base in (make_pair("roberta")[1], model, model.bert, "org/no-such-base", "./nowhere", None):
+        with pytest.raises(InputError, match="`pretrained`"):
+            fine_mix_(model, base)
+    assert same(values(model), before)
+    assert not hasattr(model.config, "finemix")
+
+
+def test_an_interrupted_mixing_does_not_pass_for_an_untouched_model(monkeypatch):
+    model, base = make_pair("bert")
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hf_finemix.modeling.mix_", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fine_mix_(model, base)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="mixed before"):
+        fine_mix_(model, base)
+
+
+# Embedding purification.
+
+
+@every_family
+def test_an_embedding_that_never_moved_scores_zero(name):
+    model, base = make_pair(name)
+    model.base_model.load_state_dict(base.state_dict(), strict=False)
+    assert not score_embeddings(model, base).any()
+
+
+@every_family
+def test_the_row_that_moved_most_is_ranked_first_and_reset(name):
+    model, base = make_pair(name)
+    weight = model.get_input_embeddings().weight
+    clean = pretrained_values(model, base)[load_twin(model, base).embedding]
+    with torch.no_grad():
+        weight.copy_(clean)
+        weight[[7, 30]] += torch.tensor([[1.0], [5.0]])
+    before = values(model)
+    report = purify_embeddings_(model, base, FineMixConfig(purify_top_k=1))
+    assert [token.id for token in report.tokens] == [30]
+    assert bits_equal(weight[30], clean[30])
+    assert not torch.equal(weight[7], clean[7])
+    changed = [key for key, tensor in values(model).items() if not bits_equal(tensor, before[key])]
+    assert changed == [report.embedding]
+    assert report.tied_output == (name == "gpt2")
+    assert report.vocabulary == VOCABULARY_SIZE
+
+
+@pytest.mark.parametrize("source", ["folder", "object"])
+def test_an_output_layer_of_its_own_is_neither_mixed_nor_purified(source, tmp_path):
+    kind = family("gpt2")
+    config = type(kind.config).from_dict(kind.config.to_dict() | {"tie_word_embeddings": False})
+    model, base = make(kind.task, config, seed=1), make(kind.bare, config)
+    base.save_pretrained(tmp_path / "base")
+    before = values(model)
+    assert "lm_head.weight" in before
+    pretrained = base if source == "object" else tmp_path / "base"
+    scores = score_embeddings(model, pretrained)
+    fine_mix_(model, pretrained, FineMixConfig(keep_ratio=0))
+    report = purify_embeddings_(model, pretrained, scores=scores)
+    assert not report.tied_output
+    assert same(values(model), before | pretrained_values(model, base))
+
+
+def test_a_model_whose_embedding_has_no_counterpart_is_mixed_but_not_purified():
+    model, base = make_pair("bert")
+    twin = replace(load_twin(model, base), embedding=None)
+    with pytest.raises(InputError, match="no word embedding"):
+        score_embeddings(model, twin)
+    before = values(model)
+    assert purify_embeddings_(model, twin) == PurifyReport(applicable=False)
+    assert same(values(model), before)
+
+
+def test_scores_from_before_the_mixing_purify_the_mixed_model():
+    model, base = make_pair("bert")
+    config = FineMixConfig(keep_ratio=0.5, purify_top_k=3)
+    scores = score_embeddings(model, base)
+    fine_mix_(model, base, config)
+    mixed = values(model)
+    report = purify_embeddings_(model, base, config, scores)
+    rows = [token.id for token in report.tokens]
+    assert rows == np.argsort(-scores, kind="stable")[:3].tolist()
+    weight, clean = model.get_input_embeddings().weight, base.get_input_embeddings().weight
+    others = [row for row in range(VOCABULARY_SIZE) if row not in rows]
+    assert bits_equal(weight[rows], clean[rows])
+    assert bits_equal(weight[others], mixed["bert.embeddings.word_embeddings.weight"][others])
+
+
+def test_a_mixed_model_is_never_scored():
+    model, base = make_pair("bert")
+    fine_mix_(model, base)
+    before = values(model)
+    with pytest.raises(InputError, match="mixed before"):
+        score_embeddings(model, base)
+    with pytest.raises(InputError, match="`scores` is missing"):
+        purify_embeddings_(model, base)
+    assert same(values(model), before)
+
+
+def test_counts_change_the_ranking():
+    model, base = make_pair("bert")
+    with torch.no_grad():
+        model.get_input_embeddings().weight.copy_(base.get_input_embeddings().weight)
+        model.get_input_embeddings().weight[[10, 20]] += 1
+    counts = np.full(VOCABULARY_SIZE, 1000.0)
+    counts[20] = 20
+    assert score_embeddings(model, base, counts).argmax() == 20
+    counts[[10, 20]] = counts[[20, 10]]
+    assert score_embeddings(model, base, counts).argmax() == 10
+    assert score_embeddings(model, base, counts.tolist()).argmax() == 10
+
+
+def test_the_configured_floor_is_used():
+    model, base = make_pair("bert")
+    counts = np.ones(VOCABULARY_SIZE)
+    low = purify_embeddings_(copy_of(model), base, FineMixConfig(frequency_floor=20), frequencies=counts)
+    high = purify_embeddings_(copy_of(model), base, FineMixConfig(frequency_floor=400), frequencies=counts)
+    assert low.tokens[0].score == pytest.approx(2 * high.tokens[0].score)
+
+
+def test_with_a_tokenizer_tokens_are_named_and_special_ones_left_out_of_the_ranking(tiny_bert, tiny_tokenizer):
+    base = make(family("bert").bare, tiny_bert.config)
+    plain = score_embeddings(tiny_bert, base)
+    aware = score_embeddings(tiny_bert, base, tokenizer=tiny_tokenizer)
+    assert not np.array_equal(plain, aware)
+    assert np.array_equal(aware, score_embeddings(tiny_bert, base, "vocabulary", tokenizer=tiny_tokenizer))
+    report = purify_embeddings_(tiny_bert, base, FineMixConfig(purify_top_k=4), tokenizer=tiny_tokenizer)
+    for rank, token in enumerate(report.tokens, start=1):
+        assert token.rank == rank
+        assert token.token == tiny_tokenizer.convert_ids_to_tokens(token.id)
+        assert token.score == aware[token.id]
+
+
+def test_no_rows_are_reset_with_a_top_k_of_0():
+    model, base = make_pair("bert")
+    before = values(model)
+    report = purify_embeddings_(model, base, FineMixConfig(purify_top_k=0))
+    assert report.applicable
+    assert report.tokens == ()
+    assert same(values(model), before)
+
+
+def test_more_rows_than_there_are_reset_the_whole_embedding():
+    model, base = make_pair("bert")
+    report = purify_embeddings_(model, base, FineMixConfig(purify_top_k=10**6))
+    assert len(report.tokens) == VOCABULARY_SIZE
+    assert bits_equal(model.get_input_embeddings().weight, base.get_input_embeddings().weight)
+
+
+def test_an_excluded_embedding_is_not_mixed_but_purified():
+    model, base = make_pair("bert")
+    config = FineMixConfig(keep_ratio=0, purify_top_k=1, exclude=("word_embeddings",))
+    before = values(model)["bert.embeddings.word_embeddings.weight"]
+    scores = score_embeddings(model, base)
+    fine_mix_(model, base, config)
+    assert bits_equal(model.get_input_embeddings().weight, before)
+    purify_embeddings_(model, base, config, scores)
+    assert not bits_equal(model.get_input_embeddings().weight, before)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.ones(3), np.ones((VOCABULARY_SIZE, 1)), np.array([np.nan] * VOCABULARY_SIZE), np.array(1.0)]
+)
+def test_scores_and_counts_that_do_not_fit_are_refused(bad):
+    model, base = make_pair("bert")
+    before = values(model)
+    with pytest.raises(InputError, match="`scores`"):
+        purify_embeddings_(model, base, scores=bad)
+    with pytest.raises(InputError, match="`frequencies`"):
+        score_embeddings(model, base, bad)
+    assert same(values(model), before)
+
+
+def test_a_source_of_counts_that_needs_a_tokenizer_asks_for_one():
+    model, base = make_pair("bert")
+    with pytest.raises(InputError, match="`tokenizer`"):
+        score_embeddings(model, base, "wordfreq")
+
+
+@pytest.mark.parametrize("damaged", ["model", "pretrained"])
+def test_nan_in_an_embedding_is_refused(damaged):
+    model, base = make_pair("bert")
+    with torch.no_grad():
+        (model if damaged == "model" else base).get_input_embeddings().weight[0, 0] = float("nan")
+    for step in (score_embeddings, purify_embeddings_):
+        with pytest.raises(InputError, match=f"`{damaged}` holds NaN"):
+            step(model, base)
+    if damaged == "pretrained":
+        with pytest.raises(InputError, match="`pretrained` holds NaN"):
+            purify_embeddings_(model, base, scores=np.ones(VOCABULARY_SIZE))
+
+
+@every_family
+def test_a_purify_report_survives_json(name, tiny_tokenizer):
+    model, base = make_pair(name)
+    for report in (
+        purify_embeddings_(model, base, FineMixConfig(purify_top_k=3)),
+        purify_embeddings_(model, base, FineMixConfig(purify_top_k=3), tokenizer=tiny_tokenizer),
+        PurifyReport(applicable=False),
+    ):
+        assert PurifyReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+
+
+# The whole way to disk.
+
+
+@every_family
+def test_a_mixed_and_purified_model_saves_and_loads_bit_for_bit(name, tmp_path):
+    model, base = make_pair(name)
+    scores = score_embeddings(model, base)
+    fine_mix_(model, base)
+    purify_embeddings_(model, base, FineMixConfig(purify_top_k=2), scores)
+    model.save_pretrained(tmp_path / "out")
+    again = type(model).from_pretrained(tmp_path / "out")
+    assert same(values(again), values(model))

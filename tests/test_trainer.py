@@ -1,0 +1,447 @@
+"""`FineMixTrainer`: a drop-in for `Trainer` that mixes exactly once and refuses what it cannot mix."""
+
+import copy
+import gc
+import importlib.util
+import inspect
+import weakref
+from operator import attrgetter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    DataCollatorForLanguageModeling,
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    GPT2Config,
+    GPT2LMHeadModel,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.trainer_utils import HPSearchBackend
+
+import hf_finemix.trainer
+from hf_finemix import (
+    FineMixConfig,
+    FineMixMixin,
+    FineMixTrainer,
+    FineMixTrainingArguments,
+    InputError,
+    fine_mix_,
+    purify_embeddings_,
+    score_embeddings,
+)
+from hf_finemix.data import load_examples, tokenize
+
+
+class OwnClassifier(FineMixMixin, BertForSequenceClassification):
+    """A user's class, whose name says nothing about its head."""
+
+
+class Recorder(TrainerCallback):
+    """Keeps the weights that training starts from, and what was logged."""
+
+    def __init__(self):
+        self.first, self.logs = None, []
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self.first = weights(model)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self.logs.append(logs)
+
+
+@pytest.fixture
+def suspect(workplace):
+    return BertForSequenceClassification.from_pretrained(workplace.suspect)
+
+
+@pytest.fixture
+def data(workplace, suspect, tiny_tokenizer):
+    examples = load_examples(workplace.clean, label2id=suspect.config.label2id, num_labels=2)
+    return tokenize(examples, tiny_tokenizer, 32)
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    def make(cls=FineMixTrainingArguments, **changed):
+        if cls is FineMixTrainingArguments:
+            changed = {"purify_top_k": 5} | changed
+        settings = {
+            "output_dir": str(tmp_path / "trained"),
+            "max_steps": 3,
+            "per_device_train_batch_size": 4,
+            "learning_rate": 1e-3,
+            "save_strategy": "no",
+            "report_to": "none",
+            "disable_tqdm": True,
+        }
+        return cls(**(settings | changed))
+
+    return make
+
+
+@pytest.fixture
+def build(workplace, data, arguments, tiny_tokenizer):
+    def make(model, args=None, **kwargs):
+        kwargs = {"pretrained": workplace.base, "train_dataset": data, "processing_class": tiny_tokenizer} | kwargs
+        return FineMixTrainer(model, args or arguments(), **kwargs)
+
+    return make
+
+
+def weights(model):
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def same(left, right):
+    return list(left) == list(right) and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def accuracy(prediction):
+    return {"accuracy": float(np.mean(prediction.predictions.argmax(-1) == prediction.label_ids))}
+
+
+# Drop-in
+
+
+@pytest.mark.parametrize("by", ["position", "keyword"])
+def test_takes_every_argument_of_trainer(by, suspect, data, arguments, tiny_tokenizer, workplace):
+    optimizer = torch.optim.SGD(suspect.parameters(), lr=0.1)
+    given = {
+        "model": suspect,
+        "args": arguments(),
+        "data_collator": DataCollatorWithPadding(tiny_tokenizer),
+        "train_dataset": data,
+        "eval_dataset": data.select(range(4)),
+        "processing_class": tiny_tokenizer,
+        "model_init": None,
+        "compute_loss_func": None,
+        "compute_metrics": accuracy,
+        "callbacks": [Recorder()],
+        "optimizers": (optimizer, None),
+        "optimizer_cls_and_kwargs": None,
+        "preprocess_logits_for_metrics": lambda logits, labels: logits,
+    }
+    assert list(given) == list(inspect.signature(Trainer.__init__).parameters)[1:]
+    if by == "position":
+        trainer = FineMixTrainer(*given.values(), pretrained=workplace.base)
+    else:
+        trainer = FineMixTrainer(**given, pretrained=workplace.base)
+    for name in ("model", "args", "data_collator", "train_dataset", "eval_dataset", "processing_class"):
+        assert getattr(trainer, name) is given[name], name
+    assert trainer.compute_metrics is accuracy
+    assert trainer.optimizer is optimizer
+    assert given["callbacks"][0] in trainer.callback_handler.callbacks
+    assert trainer.preprocess_logits_for_metrics is given["preprocess_logits_for_metrics"]
+    assert all(token.token is not None for token in trainer.purify_report.tokens)
+    trainer.train()
+    assert trainer.state.global_step == 3
+
+
+def test_callbacks_metrics_and_evaluation_work_as_in_trainer(build, suspect, data, arguments, tmp_path):
+    args = arguments(
+        max_steps=6,
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="steps",
+        save_steps=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="accuracy",
+        learning_rate=0.0,
+    )
+    recorder = Recorder()
+    callbacks = [EarlyStoppingCallback(early_stopping_patience=2), recorder]
+    trainer = build(suspect, args, eval_dataset=data, compute_metrics=accuracy, callbacks=callbacks)
+    trainer.train()
+    assert trainer.state.global_step == 3
+    scores = [entry["eval_accuracy"] for entry in recorder.logs if "eval_accuracy" in entry]
+    assert len(scores) == 3
+    assert trainer.evaluate()["eval_accuracy"] == scores[0]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="TensorBoard is not installed")
+def test_reports_to_tensorboard_without_the_token(build, suspect, arguments, tmp_path):
+    args = arguments(report_to="tensorboard", logging_steps=1, hub_token="hf_marker_of_the_token")
+    build(suspect, args).train()
+    logs = [path for path in tmp_path.rglob("events*") if path.is_file()]
+    assert logs
+    assert not any(b"hf_marker_of_the_token" in path.read_bytes() for path in logs)
+
+
+def test_plain_training_arguments_mix_with_the_defaults_and_their_seed(
+    build, suspect, arguments, workplace, tiny_tokenizer
+):
+    by_hand = copy.deepcopy(suspect)
+    trainer = build(suspect, arguments(TrainingArguments, seed=7))
+    config = FineMixConfig(seed=7)
+    scores = score_embeddings(by_hand, workplace.base, tokenizer=tiny_tokenizer)
+    fine_mix_(by_hand, workplace.base, config)
+    purify_embeddings_(by_hand, workplace.base, config, scores)
+    assert trainer.mix_report.config == config
+    assert same(weights(trainer.model), weights(by_hand))
+
+
+def test_no_arguments_at_all(suspect, workplace, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    trainer = FineMixTrainer(suspect, pretrained=workplace.base)
+    assert trainer.mix_report.config == FineMixConfig(seed=42)
+
+
+def test_tokenizer_of_the_data_collator_stands_in_for_a_missing_processing_class(build, suspect, tiny_tokenizer):
+    trainer = build(suspect, processing_class=None, data_collator=DataCollatorWithPadding(tiny_tokenizer))
+    assert all(token.token is not None for token in trainer.purify_report.tokens)
+
+
+def test_model_init_gives_the_same_as_a_model(build, workplace, suspect):
+    def model_init():
+        return BertForSequenceClassification.from_pretrained(workplace.suspect)
+
+    trainer = build(suspect)
+    trainer.train()
+    with_init = build(None, model_init=model_init)
+    assert with_init.model.config.finemix
+    with_init.train()
+    assert with_init.model.config.finemix
+    assert same(weights(with_init.model), weights(trainer.model))
+    assert with_init.mix_report == trainer.mix_report
+    assert with_init.purify_report == trainer.purify_report
+
+
+def test_model_init_mixes_each_model_afresh_also_from_a_base_object(build, workplace):
+    base = BertModel.from_pretrained(workplace.base)
+    before = weights(base)
+    recorder = Recorder()
+    trainer = build(
+        None,
+        model_init=lambda trial: BertForSequenceClassification.from_pretrained(workplace.suspect),
+        pretrained=base,
+        callbacks=[recorder],
+    )
+    first = weights(trainer.model)
+    trainer.train()
+    assert same(recorder.first, first)
+    assert same(weights(base), before)
+
+
+def test_model_init_that_gives_the_same_model_twice_is_refused(build, suspect):
+    trainer = build(None, model_init=lambda: suspect)
+    with pytest.raises(InputError, match="mixed before"):
+        trainer.train()
+
+
+def test_hyperparameter_search_mixes_with_the_settings_of_its_trial(build, workplace, monkeypatch):
+    trainer = build(None, model_init=lambda: BertForSequenceClassification.from_pretrained(workplace.suspect))
+    # What `hyperparameter_search` sets and does with Optuna, which need not be installed.
+    trainer.hp_search_backend = HPSearchBackend.OPTUNA
+    trainer.hp_space = attrgetter("params")
+    monkeypatch.setattr("transformers.integrations.hp_params", attrgetter("params"))
+    for number, ratio in enumerate((0.9, 0.1)):
+        trainer.train(trial=SimpleNamespace(number=number, params={"keep_ratio": ratio}))
+        assert trainer.mix_report.config.keep_ratio == ratio
+        assert trainer.mix_report.kept_share == pytest.approx(ratio, abs=0.05)
+
+
+def test_causal_language_model_trains(arguments, tiny_tokenizer, data, workplace):
+    config = GPT2Config(vocab_size=len(tiny_tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=64)
+    base, model = GPT2LMHeadModel(config), GPT2LMHeadModel(config)
+    texts = data.select_columns(["input_ids", "attention_mask"])
+    trainer = FineMixTrainer(
+        model,
+        arguments(),
+        DataCollatorForLanguageModeling(tiny_tokenizer, mlm=False),
+        texts,
+        pretrained=base,
+    )
+    assert trainer.purify_report.tied_output
+    assert trainer.model_accepts_loss_kwargs
+    before = weights(model)
+    assert np.isfinite(trainer.train().training_loss)
+    assert not same(weights(model), before)
+
+
+# Mixing
+
+
+def test_equals_the_three_steps_by_hand(build, suspect, data, arguments, workplace, tiny_tokenizer):
+    args = arguments(selection="smallest_drift", keep_ratio=0.6, mix_seed=5, mix_exclude=["layer.1"])
+    by_hand = copy.deepcopy(suspect)
+    trainer = build(suspect, args)
+    trainer.train()
+
+    config = FineMixConfig(0.6, "smallest_drift", 5, 5, exclude=("layer.1",))
+    scores = score_embeddings(by_hand, workplace.base, tokenizer=tiny_tokenizer)
+    mix_report = fine_mix_(by_hand, workplace.base, config)
+    purify_report = purify_embeddings_(by_hand, workplace.base, config, scores, tokenizer=tiny_tokenizer)
+    Trainer(by_hand, args, train_dataset=data, processing_class=tiny_tokenizer).train()
+    assert same(weights(suspect), weights(by_hand))
+    assert trainer.mix_report == mix_report
+    assert trainer.purify_report == purify_report
+
+
+def test_mixes_once_and_before_training(build, suspect, monkeypatch):
+    calls = []
+
+    def count(*args, **kwargs):
+        calls.append(args)
+        return fine_mix_(*args, **kwargs)
+
+    monkeypatch.setattr(hf_finemix.trainer, "fine_mix_", count)
+    before = weights(suspect)
+    recorder = Recorder()
+    trainer = build(suspect, callbacks=[recorder])
+    mixed = weights(suspect)
+    assert not same(mixed, before)
+    trainer.train()
+    trainer.train()
+    assert len(calls) == 1
+    assert not same(weights(suspect), mixed)
+
+
+def test_training_starts_from_the_mixed_weights(build, suspect):
+    recorder = Recorder()
+    trainer = build(suspect, callbacks=[recorder])
+    mixed = weights(suspect)
+    trainer.train()
+    assert same(recorder.first, mixed)
+
+
+def test_twin_and_base_are_not_kept(build, suspect, workplace, monkeypatch):
+    base = BertModel.from_pretrained(workplace.base)
+    alive = [weakref.ref(base)]
+
+    def load(*args):
+        twin = load_twin(*args)
+        alive.extend(weakref.ref(tensor) for tensor in twin.tensors.values())
+        return twin
+
+    load_twin = hf_finemix.trainer.load_twin
+    monkeypatch.setattr(hf_finemix.trainer, "load_twin", load)
+    trainer = build(suspect, pretrained=base)
+    another = build(BertForSequenceClassification.from_pretrained(workplace.suspect))
+    del base
+    gc.collect()
+    assert len(alive) > 50
+    assert [ref for ref in alive if ref() is not None] == []
+    assert trainer.mix_report.mixed == another.mix_report.mixed
+
+
+# The loss
+
+
+@pytest.mark.parametrize("cls", [BertForSequenceClassification, OwnClassifier])
+def test_accumulated_batches_give_the_loss_of_one_large_batch(cls, build, arguments, workplace, data):
+    options = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    results = []
+    for settings in (
+        {"per_device_train_batch_size": 4},
+        {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
+    ):
+        model = cls.from_pretrained(workplace.suspect, **options)
+        recorder = Recorder()
+        args = arguments(optim="sgd", max_grad_norm=0.0, logging_steps=1, **settings)
+        build(model, args, callbacks=[recorder]).train()
+        results.append(([log["loss"] for log in recorder.logs if "loss" in log], weights(model)))
+    (losses, large), (accumulated_losses, accumulated) = results
+    assert accumulated_losses == pytest.approx(losses, rel=1e-4)
+    for name, tensor in large.items():
+        torch.testing.assert_close(accumulated[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+# Refusals, each of which leaves the model as it was
+
+
+def refused(suspect, error, match, make):
+    before, config = weights(suspect), suspect.config.to_dict()
+    with pytest.raises(error, match=match) as caught:
+        make()
+    assert same(weights(suspect), before)
+    # The one setting that `Trainer` sets by itself.
+    assert suspect.config.to_dict() | {"use_cache": None} == config | {"use_cache": None}
+    assert "finemix" not in config
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_base_is_refused(suspect, arguments):
+    refused(suspect, InputError, "`pretrained` is missing", lambda: FineMixTrainer(suspect, arguments()))
+
+
+def test_wrong_base_is_refused_before_anything_changes(build, suspect, tiny_tokenizer):
+    other = BertModel(BertConfig(vocab_size=len(tiny_tokenizer), hidden_size=16, num_attention_heads=2))
+    refused(suspect, InputError, "hidden size", lambda: build(suspect, pretrained=other))
+
+
+def test_damaged_base_is_refused_before_anything_changes(build, suspect, workplace):
+    base = BertModel.from_pretrained(workplace.base)
+    with torch.no_grad():
+        base.pooler.dense.weight[0, 0] = float("nan")
+    refused(suspect, InputError, "NaN", lambda: build(suspect, pretrained=base))
+
+
+def test_base_that_is_not_there_is_refused(build, suspect, tmp_path):
+    refused(suspect, InputError, "nowhere", lambda: build(suspect, pretrained=tmp_path / "nowhere"))
+
+
+def test_bad_ratio_in_the_arguments_is_refused(build, suspect, arguments):
+    args = arguments()
+    args.keep_ratio = 1.5
+    refused(suspect, InputError, "`keep_ratio` is 1.5", lambda: build(suspect, args))
+
+
+def test_word_list_without_a_tokenizer_is_refused(build, suspect, arguments):
+    args = arguments(frequencies="wordfreq")
+    refused(suspect, InputError, "processing_class", lambda: build(suspect, args, processing_class=None))
+
+
+def test_what_trainer_refuses_leaves_the_model_unmixed(build, suspect, arguments):
+    refused(suspect, TypeError, "tokenizer", lambda: build(suspect, tokenizer=None))
+    refused(suspect, ValueError, "not both", lambda: build(suspect, model_init=lambda: suspect))
+    refused(suspect, ValueError, "eval_dataset", lambda: build(suspect, arguments(eval_strategy="steps")))
+
+
+def test_no_model_is_refused_as_by_trainer(build):
+    with pytest.raises(RuntimeError, match="either a `model` or `model_init`"):
+        build(None)
+
+
+def test_peft_model_is_refused(build, suspect):
+    model = get_peft_model(suspect, LoraConfig(task_type="SEQ_CLS", target_modules=["query"]))
+    before = weights(model)
+    with pytest.raises(InputError, match="merge_and_unload"):
+        build(model)
+    assert same(weights(model), before)
+
+
+def test_model_of_another_library_is_refused(build):
+    with pytest.raises(InputError, match="`model` is a Linear"):
+        build(torch.nn.Linear(2, 2))
+
+
+def test_mixed_model_is_refused_unless_allowed(build, suspect, workplace, arguments):
+    fine_mix_(suspect, workplace.base)
+    before = weights(suspect)
+    with pytest.raises(InputError, match="mixed before"):
+        build(suspect)
+    with pytest.raises(InputError, match="mixed before"):
+        build(suspect, arguments(TrainingArguments))
+    assert same(weights(suspect), before)
+    trainer = build(suspect, arguments(allow_mixed=True, keep_ratio=0.0))
+    assert not same(weights(suspect), before)
+    # Scores of a model that was mixed before would be those of the wrong weights.
+    assert trainer.purify_report.tokens == ()
+
+
+def test_saved_model_is_refused_as_a_suspect(build, suspect, arguments, tmp_path):
+    build(suspect, arguments(save_strategy="steps", save_steps=2)).train()
+    checkpoint = tmp_path / "trained" / "checkpoint-2"
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
+    with pytest.raises(InputError, match="mixed before"):
+        build(model)
