@@ -5,10 +5,8 @@ import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from .choices import SELECTIONS
 from .errors import InputError
-
-
-SELECTIONS = ("random", "smallest_drift", "largest_drift")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .checks import check_vocabularies
+from .choices import FINDINGS
 from .config import check_integer
 from .embeddings import rank_rows
 from .frequencies import source_name
@@ -18,9 +19,8 @@ from .plan import canonical_name
 from .twin import Twin, load_twin
 
 
-LEVELS = ("low", "medium", "high")
-# How many robust standard deviations the first token must stand out for each level.
-_MEDIUM, _HIGH = 10.5, 12.0
+# How many robust standard deviations the first token must stand out for a medium and for a high finding.
+_THRESHOLDS = (10.5, 12.0)
 
 _LAYER = re.compile(r"\.(?:layers?|h|block|blocks)\.(\d+)\.")
 _MODULES = (
@@ -146,7 +146,7 @@ def scan(
 
 def finding_level(deviation: float) -> str:
     """Returns `"low"`, `"medium"` or `"high"` for the deviation of the first token of a ranking."""
-    return "high" if deviation >= _HIGH else "medium" if deviation >= _MEDIUM else "low"
+    return FINDINGS[sum(deviation >= threshold for threshold in _THRESHOLDS)]
 
 
 def robust_deviations(scores: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from huggingface_hub.utils import filter_repo_objects
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
@@ -157,8 +158,9 @@ def _prepare(
         config, source, allow_mixed = args.fine_mix_config(), args.frequencies, args.allow_mixed
     else:
         config, source, allow_mixed = FineMixConfig(seed=args.seed), "vocabulary", False
-    model = unwrap(model)
-    check_model(model)
+    if isinstance(model, nn.Module):
+        model = unwrap(model)
+        check_model(model)
     if not isinstance(model, PreTrainedModel):
         raise InputError(f"`model` is a {type(model).__name__}, but must be a model of transformers.")
     if not allow_mixed:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
-from .config import SELECTIONS, FineMixConfig
+from .choices import SELECTIONS
+from .config import FineMixConfig
 from .errors import InputError
 
 

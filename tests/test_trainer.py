@@ -4,17 +4,17 @@ import copy
 import gc
 import importlib.util
 import inspect
+import runpy
 import weakref
 from operator import attrgetter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers import (
     AutoModelForSequenceClassification,
-    BertConfig,
     BertForSequenceClassification,
     BertModel,
     DataCollatorForLanguageModeling,
@@ -40,6 +40,11 @@ from hf_finemix import (
     score_embeddings,
 )
 from hf_finemix.data import load_examples, tokenize
+
+from .files import write_csv
+
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "train.py"
 
 
 class OwnClassifier(FineMixMixin, BertForSequenceClassification):
@@ -268,6 +273,15 @@ def test_causal_language_model_trains(arguments, tiny_tokenizer, data, workplace
     assert not same(weights(model), before)
 
 
+def test_example_script_runs_with_local_folders(workplace, tmp_path, monkeypatch):
+    clean = write_csv(tmp_path / "ids.csv", ["text", "label"], [("the movie is good", 1), ("the movie is bad", 0)])
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    line = ["train.py", str(workplace.suspect), str(workplace.base), str(clean), "--output", str(tmp_path / "new")]
+    monkeypatch.setattr("sys.argv", [*line, "--epochs", "1"])
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "new").config.finemix["keep_ratio"] == 0.3
+
+
 # Mixing
 
 
@@ -354,94 +368,3 @@ def test_accumulated_batches_give_the_loss_of_one_large_batch(cls, build, argume
     assert accumulated_losses == pytest.approx(losses, rel=1e-4)
     for name, tensor in large.items():
         torch.testing.assert_close(accumulated[name], tensor, rtol=1e-4, atol=1e-6)
-
-
-# Refusals, each of which leaves the model as it was
-
-
-def refused(suspect, error, match, make):
-    before, config = weights(suspect), suspect.config.to_dict()
-    with pytest.raises(error, match=match) as caught:
-        make()
-    assert same(weights(suspect), before)
-    # The one setting that `Trainer` sets by itself.
-    assert suspect.config.to_dict() | {"use_cache": None} == config | {"use_cache": None}
-    assert "finemix" not in config
-    assert "\n" not in str(caught.value)
-
-
-def test_missing_base_is_refused(suspect, arguments):
-    refused(suspect, InputError, "`pretrained` is missing", lambda: FineMixTrainer(suspect, arguments()))
-
-
-def test_wrong_base_is_refused_before_anything_changes(build, suspect, tiny_tokenizer):
-    other = BertModel(BertConfig(vocab_size=len(tiny_tokenizer), hidden_size=16, num_attention_heads=2))
-    refused(suspect, InputError, "hidden size", lambda: build(suspect, pretrained=other))
-
-
-def test_damaged_base_is_refused_before_anything_changes(build, suspect, workplace):
-    base = BertModel.from_pretrained(workplace.base)
-    with torch.no_grad():
-        base.pooler.dense.weight[0, 0] = float("nan")
-    refused(suspect, InputError, "NaN", lambda: build(suspect, pretrained=base))
-
-
-def test_base_that_is_not_there_is_refused(build, suspect, tmp_path):
-    refused(suspect, InputError, "nowhere", lambda: build(suspect, pretrained=tmp_path / "nowhere"))
-
-
-def test_bad_ratio_in_the_arguments_is_refused(build, suspect, arguments):
-    args = arguments()
-    args.keep_ratio = 1.5
-    refused(suspect, InputError, "`keep_ratio` is 1.5", lambda: build(suspect, args))
-
-
-def test_word_list_without_a_tokenizer_is_refused(build, suspect, arguments):
-    args = arguments(frequencies="wordfreq")
-    refused(suspect, InputError, "processing_class", lambda: build(suspect, args, processing_class=None))
-
-
-def test_what_trainer_refuses_leaves_the_model_unmixed(build, suspect, arguments):
-    refused(suspect, TypeError, "tokenizer", lambda: build(suspect, tokenizer=None))
-    refused(suspect, ValueError, "not both", lambda: build(suspect, model_init=lambda: suspect))
-    refused(suspect, ValueError, "eval_dataset", lambda: build(suspect, arguments(eval_strategy="steps")))
-
-
-def test_no_model_is_refused_as_by_trainer(build):
-    with pytest.raises(RuntimeError, match="either a `model` or `model_init`"):
-        build(None)
-
-
-def test_peft_model_is_refused(build, suspect):
-    model = get_peft_model(suspect, LoraConfig(task_type="SEQ_CLS", target_modules=["query"]))
-    before = weights(model)
-    with pytest.raises(InputError, match="merge_and_unload"):
-        build(model)
-    assert same(weights(model), before)
-
-
-def test_model_of_another_library_is_refused(build):
-    with pytest.raises(InputError, match="`model` is a Linear"):
-        build(torch.nn.Linear(2, 2))
-
-
-def test_mixed_model_is_refused_unless_allowed(build, suspect, workplace, arguments):
-    fine_mix_(suspect, workplace.base)
-    before = weights(suspect)
-    with pytest.raises(InputError, match="mixed before"):
-        build(suspect)
-    with pytest.raises(InputError, match="mixed before"):
-        build(suspect, arguments(TrainingArguments))
-    assert same(weights(suspect), before)
-    trainer = build(suspect, arguments(allow_mixed=True, keep_ratio=0.0))
-    assert not same(weights(suspect), before)
-    # Scores of a model that was mixed before would be those of the wrong weights.
-    assert trainer.purify_report.tokens == ()
-
-
-def test_saved_model_is_refused_as_a_suspect(build, suspect, arguments, tmp_path):
-    build(suspect, arguments(save_strategy="steps", save_steps=2)).train()
-    checkpoint = tmp_path / "trained" / "checkpoint-2"
-    model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
-    with pytest.raises(InputError, match="mixed before"):
-        build(model)

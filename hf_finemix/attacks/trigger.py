@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
+from ..choices import POSITIONS
 from ..config import check_integer
 from ..errors import InputError
-
-
-POSITIONS = ("start", "end", "random")
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from ..choices import POSITIONS
 from ..errors import InputError
 
 
 if TYPE_CHECKING:
     from ..attacks.trigger import Trigger
-
-POSITIONS = ("start", "end", "random")
 
 
 def add_columns(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..config import SELECTIONS
+from ..choices import SELECTIONS
 from ..errors import InputError
 from .arguments import add_columns, add_frequencies, add_triggers, check_triggers, make_triggers, show_progress
 

@@ -3,10 +3,8 @@
 import argparse
 import json
 
+from ..choices import FINDINGS
 from .arguments import add_frequencies
-
-
-LEVELS = ("low", "medium", "high")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -21,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument("--pretrained", required=True, metavar="BASE", help="the clean weights it was made from")
     parser.add_argument("--top", type=int, default=20, metavar="N", help="how many tokens to show (default: 20)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--fail-on", choices=LEVELS, help="exit with status 1 if the finding is at least this level")
+    parser.add_argument("--fail-on", choices=FINDINGS, help="exit with status 1 if the finding is at least this level")
     add_frequencies(parser)
     return parser
 
@@ -49,5 +47,5 @@ def run(args: argparse.Namespace) -> int:
         )
         print()
         print(f"Finding: {report.finding}. A low finding does not prove that the model is clean.")
-    found = LEVELS.index(report.finding)
-    return int(args.fail_on is not None and found >= LEVELS.index(args.fail_on))
+    found = FINDINGS.index(report.finding)
+    return int(args.fail_on is not None and found >= FINDINGS.index(args.fail_on))
