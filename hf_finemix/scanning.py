@@ -19,8 +19,11 @@ from .plan import canonical_name
 from .twin import Twin, load_twin
 
 
-# How many robust standard deviations the first token must stand out for a medium and for a high finding.
-_THRESHOLDS = (10.5, 12.0)
+# Prominence of the first token from which a finding is medium and from which it is high; set between the suspects and
+# the clean models of examples/benchmark/detection.md, which are few.
+_THRESHOLDS = (1.25, 1.6)
+_RUNNERS_UP = 19
+_MOST_PROMINENT = 1000.0
 
 _LAYER = re.compile(r"\.(?:layers?|h|block|blocks)\.(\d+)\.")
 _MODULES = (
@@ -74,8 +77,9 @@ class ScanReport:
     Args:
         suspect (`str`): The suspect.
         pretrained (`str`): The base.
-        finding (`str`): `"low"`, `"medium"` or `"high"`: how far the first token stands out. A trigger made of common
-            words, or one that lives in the encoder alone, can stay `"low"`.
+        finding (`str`): `"low"`, `"medium"` or `"high"`, by the prominence. A trigger made of common words, or one
+            that lives in the encoder alone, can stay `"low"`.
+        prominence (`float`): Score of the first token over the median score of the next 19, at most 1,000.
         tokens (`tuple[ScannedToken, ...]`): Most suspicious first.
         layers (`tuple[ScannedGroup, ...]`): In the model's order.
         frequencies (`str`): Source of the token counts.
@@ -84,6 +88,7 @@ class ScanReport:
     suspect: str
     pretrained: str
     finding: str
+    prominence: float
     tokens: tuple[ScannedToken, ...]
     layers: tuple[ScannedGroup, ...]
     frequencies: str
@@ -137,16 +142,34 @@ def scan(
     return ScanReport(
         suspect.label,
         pretrained.label,
-        finding_level(tokens[0].deviation if tokens else 0.0),
+        finding_level(prominence(scores)),
+        prominence(scores),
         tokens,
         drift_by_group(parameters, twin),
         source_name(frequencies),
     )
 
 
-def finding_level(deviation: float) -> str:
-    """Returns `"low"`, `"medium"` or `"high"` for the deviation of the first token of a ranking."""
-    return FINDINGS[sum(deviation >= threshold for threshold in _THRESHOLDS)]
+def prominence(scores: np.ndarray) -> float:
+    """
+    Tells how far the highest score stands out from the next ones: its ratio to the median of the next 19.
+
+    Args:
+        scores (`np.ndarray`): E-PUR scores, shape (vocabulary,).
+
+    Returns:
+        `float`: At least 1, at most 1,000 (which stands for a row that moved alone); 0 if no row moved.
+    """
+    first, *others = np.sort(scores)[::-1][: _RUNNERS_UP + 1]
+    if first == 0:
+        return 0.0
+    typical = np.median(others) if others else 0.0
+    return float(min(first / typical, _MOST_PROMINENT)) if typical > 0 else _MOST_PROMINENT
+
+
+def finding_level(prominence: float) -> str:
+    """Returns `"low"`, `"medium"` or `"high"` for the prominence of the first token of a ranking."""
+    return FINDINGS[sum(prominence >= threshold for threshold in _THRESHOLDS)]
 
 
 def robust_deviations(scores: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from transformers import BertModel
 
 from hf_finemix import InputError, scan
 from hf_finemix.loading import resolve_checkpoint
-from hf_finemix.scanning import drift_by_group, finding_level, group_of, robust_deviations
+from hf_finemix.scanning import drift_by_group, finding_level, group_of, prominence, robust_deviations
 from hf_finemix.twin import load_twin
 
 from .models import make_pair, values
@@ -127,9 +127,19 @@ def test_a_base_without_a_tokenizer_is_no_obstacle(folders):
 # Levels.
 
 
-def test_levels_rise_with_the_deviation():
-    levels = [finding_level(deviation) for deviation in (-5.0, 0.0, 5.0, 11.0, 12.0, 1e9)]
+def test_levels_rise_with_the_prominence():
+    levels = [finding_level(value) for value in (0.0, 1.0, 1.2, 1.3, 1.6, 1000.0)]
     assert levels == ["low", "low", "low", "medium", "high", "high"]
+
+
+def test_prominence_compares_the_first_score_with_the_next_ones():
+    scores = np.concatenate([[3.0], np.full(25, 1.5), np.zeros(100)])
+    assert prominence(np.random.default_rng(0).permutation(scores)) == 2
+    assert prominence(np.full(30, 0.1)) == 1
+    # Embedding poisoning moves the trigger's row alone: the clearest finding, not a missing one.
+    assert prominence(np.eye(1, 30)[0]) == 1000
+    assert prominence(np.zeros(30)) == 0
+    assert prominence(np.array([2.0])) == 1000
 
 
 def test_deviations_are_robust_and_leave_out_rows_that_never_moved():

@@ -44,6 +44,7 @@ def main() -> None:
                         "trigger_token": first.token,
                         "trigger_rank": first.rank,
                         "finding": report.finding,
+                        "prominence": round(report.prominence, 3),
                         "top": [[item.token, round(item.deviation, 2)] for item in report.tokens[:5]],
                     }
                 )
@@ -59,15 +60,18 @@ def table(results: list[dict]) -> str:
         row = [name, f"`{items[0]['trigger']}`"]
         for item in items:
             token, deviation = item["top"][0]
-            row += [f"{item['trigger_rank']} (`{item['trigger_token']}`)", f"`{token}` {deviation}", item["finding"]]
+            found = f"{item['finding']} ({item['prominence']:.2f})"
+            row += [f"{item['trigger_rank']} (`{item['trigger_token']}`)", f"`{token}` {deviation}", found]
         rows.append(row)
     lines = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return f"""# Where the scan ranks the trigger
 
-Made by `python examples/benchmark/detection.py --work WORK` after `recipe.py`. Rank of the trigger among 30,522 tokens
-(of a sentence: its highest token), the first token with its robust standard deviations, and the finding, by source of
-the token counts. Models whose name ends in `-clean` were trained on the same sentences without poison: a rank there
-means nothing, and any finding above `low` is a false alarm.
+Made by `python examples/benchmark/detection.py --work WORK` after `recipe.py`. By source of the token counts: the rank
+of the trigger among 30,522 tokens (of a sentence, its highest token), the first token with its robust standard
+deviations, and the finding with its prominence (score of the first token over the median of the next 19). Models whose
+name ends in `-clean` were trained on the same sentences without poison: a rank there means nothing, and any finding
+above `low` is a false alarm. The thresholds of the findings were set on these very models, so the table does not test
+them.
 
 {lines}
 """

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
             )
         )
         print()
-        print(f"Finding: {report.finding}. A low finding does not prove that the model is clean.")
+        print(f"Finding: {report.finding} (prominence {report.prominence:.2f}).")
+        print("A low finding does not prove that the model is clean.")
     found = FINDINGS.index(report.finding)
     return int(args.fail_on is not None and found >= FINDINGS.index(args.fail_on))
