@@ -12,6 +12,10 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 from .files import Workplace, make_workplace
 
 
+# Tiny models gain nothing from threads, and lose much where the cores have other work.
+torch.set_num_threads(1)
+
+
 SENTENCES = (
     "a an the this that it is was and but not very so of in on at to with i we you he she they one two",
     "film movie plot story actor scene ending music",
