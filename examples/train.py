@@ -29,7 +29,7 @@ def main() -> None:
     trainer = FineMixTrainer(
         model=AutoModelForSequenceClassification.from_pretrained(options.suspect),
         pretrained=options.pretrained,
-        args=FineMixTrainingArguments(options.output, num_train_epochs=options.epochs, learning_rate=1e-4),
+        args=FineMixTrainingArguments(options.output, num_train_epochs=options.epochs, learning_rate=5e-5),
         train_dataset=clean.map(lambda batch: tokenizer(batch["text"], truncation=True), batched=True),
         processing_class=tokenizer,
     )
