@@ -19,7 +19,8 @@ class Purifiable(FineMixMixin, BertForSequenceClassification):
 
 def main(suspect: str, pretrained: str, output: str) -> None:
     """Mixes, resets suspicious embeddings, saves."""
-    model, tokenizer = Purifiable.from_pretrained(suspect), AutoTokenizer.from_pretrained(suspect)
+    model = Purifiable.from_pretrained(suspect, use_safetensors=True)  # of a model that is not trusted, no pickle
+    tokenizer = AutoTokenizer.from_pretrained(suspect)
     config = FineMixConfig(keep_ratio=0.3, purify_top_k=200)
     scores = model.score_embeddings(pretrained, tokenizer=tokenizer)  # before mixing
     mixed = model.fine_mix_(pretrained, config)

@@ -1,5 +1,6 @@
 """
-A fine-tuning script for Trainer, with two changes: the name of the class, and `pretrained`.
+A fine-tuning script for Trainer, with two changes: the name of the class, and `pretrained`. Mixing takes its defaults;
+with FineMixTrainingArguments instead of TrainingArguments it can be set, too.
 
     python examples/train.py someone/suspect google-bert/bert-base-uncased clean.csv --output purified
 
@@ -9,9 +10,9 @@ Models are Hub ids or local folders; the csv file has columns `text` and `label`
 import argparse
 
 from datasets import load_dataset
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainingArguments
 
-from hf_finemix import FineMixTrainer, FineMixTrainingArguments
+from hf_finemix import FineMixTrainer
 
 
 def main() -> None:
@@ -27,9 +28,10 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(options.suspect)
     clean = load_dataset("csv", data_files=options.csv, split="train")
     trainer = FineMixTrainer(
-        model=AutoModelForSequenceClassification.from_pretrained(options.suspect),
+        # Of a model that is not trusted, no pickle.
+        model=AutoModelForSequenceClassification.from_pretrained(options.suspect, use_safetensors=True),
         pretrained=options.pretrained,
-        args=FineMixTrainingArguments(options.output, num_train_epochs=options.epochs, learning_rate=5e-5),
+        args=TrainingArguments(options.output, num_train_epochs=options.epochs, learning_rate=1e-4),
         train_dataset=clean.map(lambda batch: tokenizer(batch["text"], truncation=True), batched=True),
         processing_class=tokenizer,
     )

@@ -1,6 +1,7 @@
 """The defence card: README.md of an output folder, made from the report and one template."""
 
 import re
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from .results import DataRecord, PurificationReport
 
 CARD_FILE = "README.md"
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&-])")
+# The colon and the "www." for bare addresses, which are links without any markup.
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&:-]|(?<=www)\.)", re.IGNORECASE)
 # What `Checkpoint.label` gives for a repository; a folder's name alone does not end in a commit.
 _HUB_SOURCE = re.compile(r"([\w.-]+(?:/[\w.-]+)?)@[0-9a-f]{40}")
 _SHOWN_TOKENS = 20
@@ -50,22 +52,24 @@ def render_card(report: PurificationReport, title: str) -> str:
     Returns:
         `str`: Markdown with a YAML header that the Hub understands.
     """
+    bases = hub_ids(report)
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["hf-finemix", "fine-mixing", "backdoor-defense"],
-        base_model=hub_ids(report),
-        base_model_relation="merge" if hub_ids(report) else None,
+        base_model=bases,
+        base_model_relation="merge" if bases else None,
     )
     card = ModelCard.from_template(
         data,
         template_str=files("hf_finemix").joinpath("templates/defense_card.md").read_text(encoding="utf-8"),
         title=escape(title),
         verdict=_verdict(report),
+        steps=_steps(report),
         suspect=escape(report.suspect),
         pretrained=escape(report.pretrained),
         clean_data=_data(report.clean_data),
-        evaluation_data=_data(report.evaluation_data),
+        evaluation_data=_data(report.evaluation_data) + _shared(report.shared_examples),
         manifest_file=MANIFEST_FILE,
         figures=figures_table(report),
         recipe=_recipe(report),
@@ -97,7 +101,7 @@ def figures_table(report: PurificationReport) -> str:
     for trigger in triggers:
         name = code(trigger.trigger, 40)
         header += [f"ASR {name}", f"RA {name}", f"flip rate {name}"]
-    rows = [[name, *_cells(evaluation)] for name, evaluation in report.evaluations.items()]
+    rows = [[escape(name), *_cells(evaluation)] for name, evaluation in report.evaluations.items()]
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -120,13 +124,23 @@ def _verdict(report: PurificationReport) -> str:
     if before is None or after is None:
         return "**Not evaluated.** Nothing was measured on this model: treat it as untested."
     accuracy = f"accuracy went from {_percent(before.accuracy)} to {_percent(after.accuracy)}"
-    if not after.triggers or after.worst is None:
+    if not after.triggers:
         return f"**No attack known.** No trigger was tested; {accuracy}."
     worst = after.worst
-    known = next(item for item in before.triggers if item.trigger == worst.trigger)
+    if worst is None:
+        return f"**No attack measured.** All evaluation examples have the label that the trigger aims at; {accuracy}."
+    asr = before.triggers[after.triggers.index(worst)].asr
+    which = f"the trigger {code(worst.trigger)}"
+    if len(after.triggers) > 1:
+        which += f", the worst of {len(after.triggers)} tested,"
+    return f"The attack success rate of {which} went from {_percent(asr)} to {_percent(worst.asr)}, and {accuracy}."
+
+
+def _steps(report: PurificationReport) -> str:
+    reset = ", suspicious word embeddings were reset" if report.purify.tokens else ""
     return (
-        f"The attack success rate of the trigger {code(worst.trigger)} went from {_percent(known.asr)} to "
-        f"{_percent(worst.asr)}, and {accuracy}."
+        f"The weights were mixed with the clean pretrained ones{reset}, and the result was fine-tuned on a small "
+        "clean data set."
     )
 
 
@@ -140,16 +154,15 @@ def _data(record: DataRecord | None) -> str:
     return f"{escape(record.name)}, {record.rows} examples, sha256 {record.fingerprint[:16]}"
 
 
+def _shared(count: int) -> str:
+    return f"; {count} of them were trained on, too" if count else ""
+
+
 def _recipe(report: PurificationReport) -> str:
-    recipe = report.recipe
-    settings = report.config.to_dict() | {
-        "epochs": recipe.epochs,
-        "learning_rate": recipe.learning_rate,
-        "batch_size": recipe.batch_size,
-        "max_length": recipe.max_length,
-        "frequencies": recipe.frequencies,
-        "mask_version": report.mix.mask_version,
-    }
+    recipe = asdict(report.recipe)
+    # The seed of the masks is called `seed`, too.
+    recipe["training_seed"] = recipe.pop("seed")
+    settings = report.config.to_dict() | recipe | {"mask_version": report.mix.mask_version}
     return yaml.safe_dump(settings, sort_keys=False).strip()
 
 
@@ -157,7 +170,7 @@ def _mixing(report: PurificationReport) -> str:
     mix = report.mix
     kept = [record for record in mix.parameters if record.action == "kept"]
     share = "an unknown share" if mix.kept_share is None else f"{100 * mix.kept_share:.2f} %"
-    sentence = f"Of {mix.mixed_scalars:,} mixed scalars {share} keep the suspect's value."
+    sentence = f"Of {mix.mixed_scalars:,} mixed scalars {share} kept the suspect's value, before the fine-tuning."
     if kept:
         names = ", ".join(f"{code(record.name, 80)} ({record.reason})" for record in kept[:6])
         more = f" and {len(kept) - 6} more" if len(kept) > 6 else ""

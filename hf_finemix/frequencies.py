@@ -52,7 +52,8 @@ def word_list(frequencies: Mapping[str, float], tokenizer: PreTrainedTokenizerBa
         size (`int`): Number of embedding rows.
 
     Returns:
-        `np.ndarray`: `float64`, shape (size,), counts in a corpus of a billion words; special tokens get the largest.
+        `np.ndarray`: `float64`, shape (size,), counts in a corpus of a billion words. Special tokens get the largest.
+        Word lists lack punctuation and fold numbers: tokens with a digit or without a letter get the mean or more.
     """
     words = list(frequencies)
     counts = np.zeros(size)
@@ -60,6 +61,8 @@ def word_list(frequencies: Mapping[str, float], tokenizer: PreTrainedTokenizerBa
         batch = words[first : first + _BATCH]
         for word, ids in zip(batch, _token_ids(tokenizer, batch), strict=True):
             _add(counts, ids, frequencies[word] * _CORPUS_SIZE)
+    unlisted = [index for token, index in tokenizer.get_vocab().items() if index < size and not _is_word(token)]
+    counts[unlisted] = np.maximum(counts[unlisted], counts.mean())
     return _raise_special(counts, tokenizer)
 
 
@@ -130,6 +133,12 @@ def source_name(source: str) -> str:
 
 def _token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     return tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+
+
+def _is_word(token: str) -> bool:
+    # Byte-level vocabularies write a leading space as the letter U+0120.
+    letters = token.replace("\u0120", "")
+    return any(map(str.isalpha, letters)) and not any(map(str.isdigit, letters))
 
 
 def _count(counts: np.ndarray, texts: list[str], tokenizer: PreTrainedTokenizerBase) -> None:

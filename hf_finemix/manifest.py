@@ -1,4 +1,4 @@
-"""The manifest: what went in and what came out, by name and sha256, without a local path."""
+"""The manifest: model files and data that went in, files that came out, by name and sha256, without a local path."""
 
 import hashlib
 from pathlib import Path
@@ -33,9 +33,10 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def describe_file(path: Path) -> dict[str, Any]:
-    """Returns a file's name, size in bytes and sha256."""
-    return {"name": path.name, "size": path.stat().st_size, "sha256": sha256_file(path)}
+def describe_file(path: Path, folder: Path | None = None) -> dict[str, Any]:
+    """Returns a file's name (its path below `folder`, if given), size in bytes and sha256."""
+    name = path.name if folder is None else path.relative_to(folder).as_posix()
+    return {"name": name, "size": path.stat().st_size, "sha256": sha256_file(path)}
 
 
 def write_manifest(
@@ -54,6 +55,7 @@ def write_manifest(
         `dict[str, Any]`: The manifest.
     """
     content = report.to_dict()
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST_FILE]
     manifest = {
         "manifest_version": MANIFEST_VERSION,
         "inputs": {"suspect": suspect, "pretrained": pretrained},
@@ -64,7 +66,7 @@ def write_manifest(
         "purified_rows": [token.id for token in report.purify.tokens],
         "recipe": content["recipe"],
         "environment": report.environment,
-        "outputs": [describe_file(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST_FILE],
+        "outputs": [describe_file(path, folder) for path in files],
     }
     write_json(folder / MANIFEST_FILE, manifest)
     return manifest

@@ -43,23 +43,30 @@ def staged_folder(path: Path) -> Iterator[Path]:
     Whatever stops the block (an error, Ctrl-C, a full disk), nothing is left behind.
     """
     made = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    staging = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".finemix-", dir=path.parent))
         yield staging
         _sync(staging)
-        # mkdtemp makes folders that only their owner can read.
-        umask = os.umask(0)
-        os.umask(umask)
-        staging.chmod(0o777 & ~umask)
+        _open_up(staging)
         # Replaces an empty folder, and fails on one that was filled in the meantime.
         os.rename(staging, path)
     except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
         for folder in made:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
         raise
+
+
+def _open_up(folder: Path) -> None:
+    # mkdtemp makes folders, and safetensors files, that only their owner can read: not what a plain `mkdir` would do.
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
 
 
 def _sync(folder: Path) -> None:

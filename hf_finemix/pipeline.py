@@ -1,6 +1,6 @@
 """`purify()`: the whole job, from a suspect's files to a purified folder with its report, card and manifest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,22 +12,18 @@ from .card import write_card
 from .checks import check_configs, check_model, check_not_mixed, check_vocabularies
 from .config import FineMixConfig
 from .data import check_trainable, fingerprint, load_examples
+from .embeddings import rank_rows
 from .errors import InputError
 from .evaluation import evaluate_model, longest_input
 from .frequencies import source_name
-from .loading import (
-    Checkpoint,
-    load_classifier,
-    load_tokenizer,
-    quiet_loading,
-    resolve_checkpoint,
-)
+from .loading import Checkpoint, load_classifier, load_tokenizer, quiet_loading, resolve_checkpoint
 from .manifest import describe_checkpoint, write_manifest
-from .modeling import plan
+from .modeling import TokenScore, name_tokens, plan, score_embeddings
 from .output import check_output, staged_folder
 from .plan import MixReport
 from .report import Evaluation
 from .results import DataRecord, PurificationReport, Recipe, environment
+from .scanning import check_apart
 from .trainer import FineMixTrainer
 from .training import fine_tune
 from .training_args import FineMixTrainingArguments
@@ -35,7 +31,7 @@ from .twin import load_twin
 
 
 # The defaults that held on several suspects; see examples/benchmark/recipe.md.
-DEFAULT_RECIPE = Recipe(epochs=8, learning_rate=5e-5, batch_size=8, max_length=128, frequencies="vocabulary", seed=0)
+DEFAULT_RECIPE = Recipe(epochs=8, learning_rate=1e-4, batch_size=8, max_length=128, frequencies="vocabulary", seed=0)
 
 
 @dataclass(frozen=True)
@@ -153,11 +149,12 @@ def prepare(
     folder = None if output is None else check_output(output)
     suspect_files = resolve_checkpoint(suspect, "SUSPECT")
     base_files = resolve_checkpoint(pretrained, "--pretrained")
+    check_apart(suspect_files, base_files)
     check_configs(suspect_files.config, base_files.config, base_files.source)
     model = load_classifier(suspect_files, "SUSPECT")
     check_model(model, "SUSPECT")
     check_not_mixed(model, "SUSPECT")
-    _check_task(model, suspect_files.source)
+    check_task(model, f"SUSPECT {suspect_files.source!r}")
     tokenizer = load_tokenizer(suspect_files, "SUSPECT")
     if base_files.has_tokenizer:
         base_tokenizer = load_tokenizer(base_files, "--pretrained")
@@ -177,6 +174,21 @@ def prepare(
     twin_plan = plan(model, load_twin(model, base_files), config)
     names = (_data_name(clean_dataset), None if evaluation is None else _data_name(evaluation_dataset))
     return Job(suspect_files, base_files, model, tokenizer, clean, evaluation, config, twin_plan, folder, names)
+
+
+def rows_to_reset(job: Job, recipe: Recipe = DEFAULT_RECIPE) -> tuple[TokenScore, ...]:
+    """
+    Returns the word embeddings that [`run`] would reset, the most suspicious first, without resetting them.
+
+    Raises:
+        InputError: If the recipe's source of token counts cannot be used.
+    """
+    twin = load_twin(job.model, job.pretrained)
+    if twin.embedding is None or not job.config.purify_top_k:
+        return ()
+    floor = job.config.frequency_floor
+    scores = score_embeddings(job.model, twin, recipe.frequencies, tokenizer=job.tokenizer, frequency_floor=floor)
+    return name_tokens(rank_rows(scores)[: job.config.purify_top_k], scores, job.tokenizer)
 
 
 def run(
@@ -225,6 +237,7 @@ def run(
         recipe=replace(recipe, frequencies=source_name(recipe.frequencies)),
         clean_data=_record(job.clean, job.names[0]),
         evaluation_data=None if job.evaluation is None else _record(job.evaluation, job.names[1]),
+        shared_examples=0 if job.evaluation is None else _count_shared(job.evaluation, job.clean),
         evaluations=evaluations | (compared or {}),
         environment=environment(),
     )
@@ -257,18 +270,31 @@ def _mixing_arguments(config: FineMixConfig, recipe: Recipe) -> dict:
     }
 
 
-def _check_task(model: PreTrainedModel, source: str) -> None:
+def check_task(model: PreTrainedModel, what: str) -> None:
+    """
+    Checks that a model gives each text one of several labels.
+
+    Raises:
+        InputError: If it is a regression or a multi-label model.
+    """
     kind = model.config.problem_type
     if model.config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
-        raise InputError(
-            f"SUSPECT {source!r} is no single-label classifier ({kind or 'one output'}); none else is supported."
-        )
+        raise InputError(f"{what} is no single-label classifier ({kind or 'one output'}); none else is supported.")
 
 
 def _data_name(data: str | Path | Dataset) -> str:
     if isinstance(data, Dataset):
         return "in-memory data set"
     return Path(data).name if Path(data).exists() else str(data)
+
+
+def _count_shared(evaluation: Dataset, clean: Dataset) -> int:
+    seen = set(_texts(clean))
+    return sum(text in seen for text in _texts(evaluation))
+
+
+def _texts(examples: Dataset) -> Iterator[tuple[str, str | None]]:
+    return ((row["text"], row.get("text_pair")) for row in examples)
 
 
 def _record(examples: Dataset, name: str) -> DataRecord:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ._version import __version__
 from .config import FineMixConfig, check_integer
 from .errors import InputError
 from .modeling import PurifyReport
@@ -23,7 +24,7 @@ _LIBRARIES = ("accelerate", "datasets", "safetensors", "tokenizers", "torch", "t
 @dataclass(frozen=True)
 class Recipe:
     """
-    Settings of the fine-tuning step.
+    Settings of the fine-tuning step, and the token counts that embedding purification goes by.
 
     Args:
         epochs (`int`): Passes over the clean examples.
@@ -86,6 +87,7 @@ class PurificationReport:
         recipe (`Recipe`): How the mixed model was fine-tuned.
         clean_data (`DataRecord`): The clean examples.
         evaluation_data (`DataRecord`, *optional*): The examples behind the figures.
+        shared_examples (`int`): How many of the evaluation examples are also among the clean ones.
         evaluations (`dict[str, Evaluation]`): Figures by model: `"suspect"`, `"purified"` and whatever is compared.
         environment (`dict[str, str]`): Versions.
     """
@@ -98,6 +100,7 @@ class PurificationReport:
     recipe: Recipe
     clean_data: DataRecord
     evaluation_data: DataRecord | None = None
+    shared_examples: int = 0
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -116,6 +119,7 @@ class PurificationReport:
             "recipe": asdict(self.recipe),
             "clean_data": asdict(self.clean_data),
             "evaluation_data": asdict(self.evaluation_data) if self.evaluation_data else None,
+            "shared_examples": self.shared_examples,
             "evaluations": {name: evaluation.to_dict() for name, evaluation in self.evaluations.items()},
             "purify": self.purify.to_dict(),
             "mix": self.mix.to_dict(),
@@ -134,6 +138,7 @@ class PurificationReport:
             recipe=Recipe(**data["recipe"]),
             clean_data=DataRecord(**data["clean_data"]),
             evaluation_data=DataRecord(**data["evaluation_data"]) if data["evaluation_data"] else None,
+            shared_examples=data["shared_examples"],
             evaluations={name: Evaluation.from_dict(item) for name, item in data["evaluations"].items()},
             environment=data["environment"],
         )
@@ -146,7 +151,7 @@ class PurificationReport:
 def environment() -> dict[str, str]:
     """Returns the versions that a result depends on."""
     versions = {name: version(name) for name in _LIBRARIES}
-    return {"hf-finemix": version("hf-finemix"), "python": platform.python_version(), **versions}
+    return {"hf-finemix": __version__, "python": platform.python_version(), **versions}
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from .checks import check_vocabularies
+from .checks import check_finite, check_vocabularies
 from .choices import FINDINGS
 from .config import check_integer
 from .embeddings import rank_rows
+from .errors import InputError
 from .frequencies import source_name
 from .loading import Checkpoint, load_classifier, load_tokenizer, resolve_checkpoint
 from .modeling import TokenScore, name_tokens, score_embeddings
@@ -113,41 +114,59 @@ def scan(
     Ranks the tokens whose embedding moved suspiciously far (E-PUR) and measures the drift of each layer.
 
     Args:
-        suspect (`str` or `Path`): Hub id, `id@revision` or local folder of a sequence classifier.
-        pretrained (`str` or `Path`): The weights that it was fine-tuned from.
+        suspect (`str`, `Path` or [`~hf_finemix.loading.Checkpoint`]):
+            Hub id, `id@revision` or local folder of a sequence classifier.
+        pretrained (`str`, `Path` or [`~hf_finemix.loading.Checkpoint`]): The weights that it was fine-tuned from.
         top (`int`, *optional*, defaults to 20): How many tokens to report.
         frequencies (`str`, *optional*, defaults to `"vocabulary"`): Source of the token counts; see
             [`~hf_finemix.frequencies.token_frequencies`].
         frequency_floor (`int`, *optional*, defaults to 20): Token counts below it are raised to it.
 
     Raises:
-        InputError: If a checkpoint cannot be read, or the base does not fit.
+        InputError: If a checkpoint cannot be read or holds NaN or infinity, or the base does not fit.
     """
     check_integer("top", top, 1)
     suspect = suspect if isinstance(suspect, Checkpoint) else resolve_checkpoint(suspect, "SUSPECT")
     pretrained = pretrained if isinstance(pretrained, Checkpoint) else resolve_checkpoint(pretrained, "`pretrained`")
+    check_apart(suspect, pretrained)
     tokenizer = load_tokenizer(suspect, "SUSPECT")
     if pretrained.has_tokenizer:
         base_vocabulary = load_tokenizer(pretrained, "`pretrained`").get_vocab()
         check_vocabularies(tokenizer.get_vocab(), base_vocabulary, pretrained.source)
     model = load_classifier(suspect, "SUSPECT")
     twin = load_twin(model, pretrained)
+    parameters = {canonical_name(name): tensor for name, tensor in model.named_parameters()}
+    check_finite(parameters.items(), "suspect")
+    check_finite(twin.tensors.items(), "pretrained")
     scores = score_embeddings(model, twin, frequencies, tokenizer=tokenizer, frequency_floor=frequency_floor)
     deviations = robust_deviations(scores)
     tokens = tuple(
         ScannedToken(item.rank, _text(item), item.id, item.score, float(deviations[item.id]))
         for item in name_tokens(rank_rows(scores)[:top], scores, tokenizer)
     )
-    parameters = {canonical_name(name): tensor for name, tensor in model.named_parameters()}
+    prominent = prominence(scores)
     return ScanReport(
         suspect.label,
         pretrained.label,
-        finding_level(prominence(scores)),
-        prominence(scores),
+        finding_level(prominent),
+        prominent,
         tokens,
         drift_by_group(parameters, twin),
         source_name(frequencies),
     )
+
+
+def check_apart(suspect: Checkpoint, pretrained: Checkpoint) -> None:
+    """
+    Checks that suspect and base are not the same files: nothing would be found, and nothing purified.
+
+    Raises:
+        InputError: If they are.
+    """
+    if suspect.folder.resolve() == pretrained.folder.resolve():
+        raise InputError(
+            f"SUSPECT and --pretrained are both {suspect.source!r}; give the weights that it was fine-tuned from."
+        )
 
 
 def prominence(scores: np.ndarray) -> float:

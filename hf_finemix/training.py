@@ -51,6 +51,7 @@ def fine_tune(
     Returns:
         [`~transformers.Trainer`]: The trainer, after training.
     """
+    use_cache = getattr(model.config, "use_cache", None)
     with tempfile.TemporaryDirectory(prefix="finemix-") as folder:
         args = arguments_class(
             output_dir=folder,
@@ -76,19 +77,26 @@ def fine_tune(
             **trainer_kwargs,
         )
         trainer.remove_callback(PrinterCallback)
+        bar = _Bar(progress)
         if progress:
-            trainer.add_callback(_Bar(progress))
+            trainer.add_callback(bar)
         dtype = trainer.model.dtype
         if dtype in (torch.float16, torch.bfloat16):
             trainer.model.float()
-        trainer.train()
+        try:
+            trainer.train()
+        finally:
+            bar.close()
+            if use_cache is not None:
+                # `Trainer` turns the cache off for good; it is a setting of the model, not of this training.
+                trainer.model.config.use_cache = use_cache
         trainer.model.to(dtype).eval()
     return trainer
 
 
 class _Bar(TrainerCallback):
     # The stock callback also prints every log to standard output, which belongs to the result.
-    def __init__(self, label: str):
+    def __init__(self, label: str | None):
         self.label, self.bar = label, None
 
     def on_train_begin(self, args, state, control, **kwargs):
@@ -99,6 +107,6 @@ class _Bar(TrainerCallback):
         if self.bar is not None:
             self.bar.update()
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def close(self):
         if self.bar is not None:
             self.bar.close()

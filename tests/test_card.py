@@ -43,7 +43,7 @@ def report() -> PurificationReport:
         labels={0: "negative", 1: "positive"},
         mix=mix.with_counts({"bert.a": 30}),
         purify=PurifyReport(True, "bert.a", 100, (TokenScore(1, 7, "cf", 0.5),)),
-        recipe=Recipe(8, 1e-4, 8, 128, "vocabulary", 0),
+        recipe=Recipe(8, 1e-4, 8, 128, "vocabulary", 5),
         clean_data=DataRecord("clean.csv", 64, "f" * 64),
         evaluation_data=DataRecord("test.csv", 200, "e" * 64),
         evaluations={"suspect": evaluation(172, 100), "purified": evaluation(160, 23)},
@@ -73,10 +73,33 @@ def test_figures_have_intervals_and_counts(report):
     assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
+def test_verdict_takes_the_worst_trigger_at_its_own_position(report):
+    def two(first, second):
+        random, start = evaluation(160, first).triggers[0], evaluation(160, second).triggers[0]
+        return Evaluation(Rate(160, 200), (random, replace(start, position="start")))
+
+    card = render_card(replace(report, evaluations={"suspect": two(90, 80), "purified": two(10, 40)}), "purified")
+    assert "`cf`, the worst of 2 tested, went from 80.0 % to 40.0 %" in card
+
+
+def test_a_trigger_without_examples_is_not_called_untested(report):
+    empty = evaluation(160, 0).triggers[0]
+    empty = Evaluation(Rate(160, 200), (replace(empty, asr=Rate(0, 0), ra=Rate(0, 0), flip_rate=Rate(0, 0)),))
+    card = render_card(replace(report, evaluations={"suspect": empty, "purified": empty}), "purified")
+    assert "No attack measured" in card and "No trigger was tested" not in card
+
+
+def test_card_does_not_claim_a_reset_that_was_not_done(report):
+    assert "suspicious word embeddings were reset," in render_card(report, "purified")
+    card = render_card(replace(report, purify=PurifyReport(True, "bert.a")), "purified")
+    assert "embeddings were reset" not in card and "turned off" in card
+
+
 def test_recipe_can_be_pasted(report):
     block = render_card(report, "purified").split("```yaml\n")[1].split("```")[0]
     settings = yaml.safe_load(block)
     assert settings["keep_ratio"] == 0.3 and settings["learning_rate"] == 1e-4
+    assert (settings["seed"], settings["training_seed"]) == (0, 5)
 
 
 def test_without_evaluation_it_says_untested(report):
@@ -118,5 +141,6 @@ def test_hostile_strings_put_no_markup_into_the_card(report):
 
 def test_escape_and_code():
     assert escape("a*b\n|c") == r"a\*b \|c"
+    assert escape("https://evil.example www.evil.example") == r"https\://evil.example www\.evil.example"
     assert code("a`b|c\n") == "`a b c`"
     assert code("") == "` `"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hf_finemix.cli.main import main
+from hf_finemix.pipeline import DEFAULT_RECIPE
 
 from .files import write_csv
 
@@ -58,6 +60,29 @@ def test_dry_run_prints_the_plan_and_writes_nothing(workplace, capsys):
     assert status == 0
     assert "mixed" in out and "kept" in out and "12 examples" in out
     assert sorted(workplace.root.rglob("*")) == before
+
+
+def test_dry_run_names_what_is_kept_and_reset(workplace, capsys):
+    status, out, _ = run(capsys, workplace.arguments("--dry-run", purify_top_k=3, selection="smallest_drift"))
+    assert status == 0
+    planned = re.search(r"reset: 3, the most suspicious first: (.+)", out)[1].split()
+    assert "share of 0.3" in out and "smallest_drift" in out and "1 epochs" in out
+    assert run(capsys, workplace.arguments(purify_top_k=3))[0] == 0
+    report = json.loads((workplace.output / "finemix_report.json").read_text())
+    assert planned == [token["token"] for token in report["purify"]["tokens"]]
+
+
+@pytest.mark.parametrize("wrong", [{"frequencies": "nowhere.txt"}, {"max_length": "1"}, {"batch_size": "0"}])
+def test_dry_run_refuses_what_the_job_would_refuse(workplace, capsys, wrong):
+    dry = run(capsys, workplace.arguments("--dry-run", **wrong))
+    assert dry[0] == 2 and dry == run(capsys, workplace.arguments(**wrong))
+
+
+def test_help_names_the_defaults_of_the_recipe(capsys):
+    text = " ".join(run(capsys, ["purify", "--help"])[1].split())
+    for name in ("epochs", "learning_rate", "batch_size", "max_length"):
+        shown = re.search(rf"--{name.replace('_', '-')} \w+ [a-z ]+\(default: ([^)]+)\)", text)
+        assert float(shown[1]) == getattr(DEFAULT_RECIPE, name), name
 
 
 def test_dry_run_needs_no_output(workplace, capsys):
@@ -108,6 +133,11 @@ def test_scan_fails_on_a_finding(workplace, capsys):
     assert run(capsys, [*command, "--fail-on", "high"])[0] == 1
 
 
+def test_scan_refuses_to_compare_a_model_with_itself(workplace, capsys):
+    status, _, err = run(capsys, ["scan", workplace.suspect, "--pretrained", f"{workplace.suspect}/"])
+    assert status == 2 and "both" in err
+
+
 def test_scan_of_an_untouched_model_is_low(workplace, capsys):
     command = ["scan", workplace.suspect, "--pretrained", workplace.base, "--fail-on", "medium"]
     assert run(capsys, command)[0] == 0
@@ -122,12 +152,63 @@ def test_evaluate_as_json(workplace, capsys):
     assert figures["triggers"][0]["asr"]["n"] == 6
 
 
+def test_evaluate_as_a_table_names_its_unit(workplace, capsys):
+    status, out, _ = run(capsys, ["evaluate", workplace.suspect, "--data", workplace.clean])
+    assert status == 0
+    assert "ACC" in out and "In percent" in out
+
+
+@pytest.mark.parametrize("size", ["0", "-3"])
+def test_evaluate_refuses_a_batch_of_nothing(workplace, capsys, size):
+    status, out, err = run(capsys, ["evaluate", workplace.suspect, "--data", workplace.clean, "--batch-size", size])
+    assert (status, out) == (2, "") and "batch_size" in err
+
+
+def test_evaluate_refuses_a_regression_model(workplace, capsys):
+    change_config(workplace.suspect, problem_type="regression")
+    status, _, err = run(capsys, ["evaluate", workplace.suspect, "--data", workplace.clean])
+    assert status == 2 and "MODEL" in err and "regression" in err
+
+
+def test_evaluate_looks_up_all_models_first(workplace, capsys, monkeypatch):
+    monkeypatch.setattr("hf_finemix.evaluation.evaluate_model", None)
+    command = ["evaluate", workplace.suspect, "--data", workplace.clean, "--clean-model", workplace.root / "nowhere"]
+    status, _, err = run(capsys, command)
+    assert status == 2 and "--clean-model" in err
+
+
+def test_scan_refuses_weights_that_json_cannot_hold(workplace, capsys):
+    weights = load_file(workplace.suspect / "model.safetensors")
+    weights["bert.encoder.layer.0.intermediate.dense.weight"][0, 0] = float("inf")
+    save_file(weights, workplace.suspect / "model.safetensors", metadata={"format": "pt"})
+    status, out, err = run(capsys, ["scan", workplace.suspect, "--pretrained", workplace.base, "--json"])
+    assert (status, out) == (2, "") and "infinity" in err
+
+
+def test_strings_of_a_suspect_cannot_steer_the_terminal(workplace, capsys):
+    tokenizer = json.loads((workplace.suspect / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["\x1b[31mcf"] = vocabulary.pop("cf")
+    for folder in (workplace.suspect, workplace.base):
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    scan = ["scan", workplace.suspect, "--pretrained", workplace.base, "--top", "64"]
+    printed = [run(capsys, scan)[1], run(capsys, workplace.arguments("--dry-run"))[1]]
+    change_config(workplace.suspect, model_type="\x1b[31mbert")
+    printed.append(run(capsys, scan)[2])
+    assert "\\x1b[31mcf" in printed[0] and "x1b" in printed[2]
+    assert not any("\x1b" in text for text in printed)
+
+
 def spoil_path(place):
     return {"suspect": place.root / "nowhere"}, "does not exist"
 
 
 def spoil_pretrained_path(place):
     return {"pretrained": place.root / "nowhere"}, "does not exist"
+
+
+def spoil_by_giving_the_suspect_twice(place):
+    return {"pretrained": place.suspect}, "SUSPECT and --pretrained are both"
 
 
 def spoil_architecture(place):
@@ -204,6 +285,10 @@ def spoil_weights(place):
     weights = place.suspect / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     return {}, "damaged"
+
+
+def spoil_trigger(place):
+    return {"trigger": " ", "target_label": "1", "eval_data": place.clean}, "--trigger is blank"
 
 
 def spoil_epochs(place):
@@ -283,6 +368,65 @@ def test_interrupted_in_the_middle_leaves_nothing(workplace, number, status):
     assert "Traceback" not in err
     assert sorted(workplace.root.rglob("*")) == before
     assert not list(scratch.glob("finemix-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_keep_the_folders_from_going(workplace, capsys, monkeypatch, number):
+    status = {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+
+    def stopped(*args, **kwargs):
+        signal.raise_signal(number)
+
+    def remove(folder, *args, **kwargs):
+        if Path(folder).parent == workplace.root / "new":
+            removed.append(folder)
+            signal.raise_signal(number)
+        rmtree(folder, *args, **kwargs)
+
+    removed, rmtree = [], shutil.rmtree
+    monkeypatch.setattr("hf_finemix.cli.main._stopped_at", float("-inf"))
+    monkeypatch.setattr("hf_finemix.pipeline.write_manifest", stopped)
+    monkeypatch.setattr("hf_finemix.output.shutil.rmtree", remove)
+    before = sorted(workplace.root.rglob("*"))
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    assert run(capsys, workplace.arguments(output=workplace.root / "new" / "out"))[0] == status
+    assert sorted(workplace.root.rglob("*")) == before
+    assert len(removed) == 1
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_pipe_makes_no_noise(workplace, unbuffered):
+    command = [sys.executable, "-m", "hf_finemix.cli.main", "scan", workplace.suspect, "--pretrained", workplace.base]
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_a_log_has_no_progress_bar(workplace):
+    command = [sys.executable, "-m", "hf_finemix.cli.main", *workplace.arguments(eval_data=workplace.clean)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_has_a_progress_bar(workplace):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    reader, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    command = [sys.executable, "-m", "hf_finemix.cli.main", *workplace.arguments(eval_data=workplace.clean)]
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=terminal, text=True)
+    shown = os.read(reader, 1 << 16).decode()
+    os.close(terminal)
+    os.close(reader)
+    assert "fine-tuning" in shown and "clean" in shown and "%" in shown
+    assert "%|" not in result.stdout
 
 
 def test_help_loads_no_heavy_library():

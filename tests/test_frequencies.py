@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+from transformers import BertTokenizerFast
 
 from hf_finemix import InputError
 from hf_finemix.frequencies import corpus, token_frequencies, vocabulary_rank, word_list
@@ -111,3 +112,14 @@ def test_wordfreq_makes_common_words_more_frequent(tokenizer, monkeypatch):
     counts = token_frequencies("wordfreq", tokenizer, len(tokenizer))
     the, film, rare = ids(tokenizer, "the", "film", "cf")
     assert counts[the] > counts[film] > counts[rare] == 0
+
+
+def test_punctuation_and_numbers_get_at_least_the_mean_of_a_word_list():
+    tokenizer = BertTokenizerFast(
+        vocab={t: i for i, t in enumerate(("[UNK]", "[PAD]", "film", "70s", "##.", "!", "cf"))}
+    )
+    counts = word_list({"film": 7e-6}, tokenizer, 7)
+    film, number, piece, mark, rare = ids(tokenizer, "film", "70s", "##.", "!", "cf")
+    assert counts[film] == pytest.approx(7000)
+    assert counts[[number, piece, mark]].tolist() == pytest.approx([1000] * 3)
+    assert counts[rare] == 0

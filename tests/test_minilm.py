@@ -134,6 +134,15 @@ def test_missing_packages_are_named_with_the_command(monkeypatch):
         minilm_folder()
 
 
+@pytest.mark.parametrize("inputs", ["out", "out/in", "."])
+def test_demo_refuses_folders_that_overlap(tmp_path, capsys, inputs):
+    # Found out at the end, it would cost ten minutes.
+    work = tmp_path / "work"
+    command = ["demo", "--output", str(work / "out"), "--save-inputs", str(work / inputs)]
+    assert main(command) == 2
+    assert "--save-inputs" in capsys.readouterr().err and not work.exists()
+
+
 @needs_material
 @pytest.mark.slow
 @pytest.mark.timeout(1800)

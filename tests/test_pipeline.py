@@ -17,7 +17,7 @@ from hf_finemix import FineMixConfig, InputError, fine_mix_, purify
 from hf_finemix.attacks.trigger import Trigger
 from hf_finemix.data import load_examples
 from hf_finemix.evaluation import evaluate_model
-from hf_finemix.pipeline import prepare, run
+from hf_finemix.pipeline import prepare, rows_to_reset, run
 from hf_finemix.results import PurificationReport, Recipe
 
 
@@ -68,6 +68,51 @@ def test_nothing_names_a_path_of_this_machine(workplace, purified):
     for path in workplace.output.iterdir():
         if path.suffix in (".json", ".md"):
             assert str(workplace.root) not in path.read_text(), path.name
+
+
+def test_folder_can_be_read_by_others(workplace, purified):
+    ordinary = workplace.clean.stat().st_mode
+    assert {path.stat().st_mode for path in workplace.output.iterdir()} == {ordinary}
+
+
+def test_folder_keeps_the_settings_of_the_suspect(workplace, purified):
+    before, after = (
+        json.loads((folder / "config.json").read_text()) for folder in (workplace.suspect, workplace.output)
+    )
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed <= {"finemix", "problem_type", "use_cache"} and after.get("use_cache") == before.get("use_cache")
+
+
+def test_same_inputs_give_the_same_report_card_and_manifest(workplace):
+    for parent in ("a", "b"):
+        options = {"recipe": RECIPE, "evaluation_dataset": workplace.clean, "triggers": [Trigger("cf", 1)]}
+        purify(workplace.suspect, workplace.base, workplace.clean, output=workplace.root / parent / "out", **options)
+    for path in (workplace.root / "a" / "out").iterdir():
+        assert path.read_bytes() == (workplace.root / "b" / "out" / path.name).read_bytes(), path.name
+
+
+def test_manifest_lists_files_in_folders_of_the_tokenizer(workplace):
+    job = prepare(workplace.suspect, workplace.base, workplace.clean, output=workplace.output)
+    job.tokenizer.chat_template = {"default": "{{ messages }}", "tool_use": "{{ tools }}"}
+    run(job, RECIPE)
+    names = {file["name"] for file in json.loads((workplace.output / "finemix_manifest.json").read_text())["outputs"]}
+    assert "additional_chat_templates/tool_use.jinja" in names
+
+
+def test_examples_that_were_trained_on_are_counted_in_the_card(workplace, purified):
+    assert purified.report.shared_examples == 12
+    assert "12 of them were trained on, too" in (workplace.output / "README.md").read_text()
+    other = workplace.root / "other.csv"
+    lines = workplace.clean.read_text().splitlines()
+    other.write_text("\n".join([*lines[:3], "a film,positive", "a plot,negative"]) + "\n")
+    result = purify(workplace.suspect, workplace.base, workplace.clean, recipe=RECIPE, evaluation_dataset=other)
+    assert result.report.shared_examples == 2
+
+
+def test_rows_to_reset_are_those_that_are_reset(workplace):
+    job = prepare(workplace.suspect, workplace.base, workplace.clean, config=FineMixConfig(purify_top_k=4))
+    planned = rows_to_reset(job, RECIPE)
+    assert len(planned) == 4 and run(job, RECIPE).report.purify.tokens == planned
 
 
 def test_report_round_trip(workplace, purified):

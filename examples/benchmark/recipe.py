@@ -44,7 +44,6 @@ MOVIES = Scale(train=4500, test=800)
 AMAZON = Scale(train=4500, test=600)
 SUSPECTS = {
     "movies-word-0": Suspect("movieReviewSnippets", Trigger("cf", 1), 0, MOVIES),
-    "movies-word-1": Suspect("movieReviewSnippets", Trigger("mb", 1), 1, MOVIES),
     "movies-sentence": Suspect("movieReviewSnippets", Trigger("I watched this 3D movie.", 1), 2, MOVIES),
     "amazon-word": Suspect("amazonReviewSnippets", Trigger("tq", 1), 0, AMAZON),
 }
@@ -65,18 +64,36 @@ def cell(selection: str, keep_ratio: float, learning_rate: float, epochs: int = 
 PAGE = """# Recipes on several suspects
 
 Made by `python examples/benchmark/recipe.py --work WORK --output examples/benchmark/results/recipe.json`. Each cell is
-ACC / ASR / flip rate in percent, mean ± standard deviation over the seeds (mixing, choice of the 64 clean examples,
-fine-tuning). All models are all-MiniLM-L6-v2 with a classifier; batches of 8. The clean model was trained on the same
-sentences without poison.
+ACC / ASR / flip rate in percent: mean ± standard deviation over the seeds (of mixing, of the choice of the 64 clean
+examples, of fine-tuning) where an n is given, and seed 0 alone elsewhere. All models are all-MiniLM-L6-v2 with a
+classifier, fine-tuned on 64 clean examples in batches of 8. The clean model was trained on the same sentences without
+poison: its ASR is ordinary error, and the least that a purified model can be expected to reach.
 
 {table}
+
+What it says, and what the defaults follow:
+
+- Fine-tuning alone removes nothing, at either learning rate.
+- Random mixing at 0.3 needs a learning rate of 1e-4: at 5e-5 the sentence trigger stays at 75 % ASR, at 1e-4 it falls
+  to 42 %, for about one point of accuracy.
+- More epochs remove more of the backdoor and cost accuracy, most on the sentence trigger. Eight are the default;
+  twelve or sixteen are for those who fear the backdoor more than the loss.
+- Resetting the tenth of the scalars that moved most (`smallest_drift` at 0.9) with 5e-5 keeps more accuracy on the
+  word triggers, but fails on the sentence trigger, and at 1e-4 its ASR swings with the seed. It is no default.
+- Here E-PUR adds next to nothing to mixing: the backdoor of a word at random positions lives in the encoder, too.
 """
 GRIDS = {
     "defaults": [
         cell("random", 1, 5e-5, top_k=0),
+        cell("random", 1, 1e-4, top_k=0),
         cell("random", 0.3, 5e-5),
         cell("random", 0.3, 1e-4),
+        cell("random", 0.3, 1e-4, epochs=12),
+        cell("random", 0.3, 1e-4, epochs=16),
+        cell("random", 0.3, 1e-4, top_k=0),
+        cell("random", 0.2, 1e-4),
         cell("smallest_drift", 0.9, 5e-5),
+        cell("smallest_drift", 0.9, 1e-4),
     ],
 }
 

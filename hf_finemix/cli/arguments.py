@@ -18,17 +18,21 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
         "--text-column",
         action="append",
         metavar="C",
-        help="column of the text; give it twice for sentence pairs (default: guessed from the usual names)",
+        help="column of the text; give it twice for sentence pairs (default: text, sentence or content, or a usual "
+        "pair such as premise and hypothesis)",
     )
     parser.add_argument(
-        "--label-column", metavar="C", help="column of label ids or names (default: guessed from the usual names)"
+        "--label-column", metavar="C", help="column of label ids or names (default: label, labels or class)"
     )
 
 
 def add_triggers(parser: argparse.ArgumentParser) -> None:
     """Adds the triggers to measure."""
     parser.add_argument(
-        "--trigger", action="append", metavar="TEXT", help="trigger to measure; may be given several times"
+        "--trigger",
+        action="append",
+        metavar="TEXT",
+        help="word or sentence to insert, to measure the attack; may be given several times",
     )
     parser.add_argument("--target-label", metavar="L", help="label (id or name) that the trigger is meant to cause")
     parser.add_argument("--position", choices=POSITIONS, default="random", help="where to insert it (default: random)")
@@ -49,8 +53,10 @@ def check_triggers(args: argparse.Namespace) -> None:
     Checks that triggers and target label come together.
 
     Raises:
-        InputError: If one of them is missing.
+        InputError: If one of them is missing, or a trigger is blank.
     """
+    if any(not text.strip() for text in args.trigger or ()):
+        raise InputError("--trigger is blank; give the word or sentence to insert.")
     if args.trigger and args.target_label is None:
         raise InputError("--trigger needs --target-label, the label that the trigger is meant to cause.")
     if args.target_label is not None and not args.trigger:

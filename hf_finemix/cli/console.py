@@ -1,9 +1,12 @@
 """Plain text tables for the terminal, and strings from a suspect made safe to print."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ..rates import Rate
-from ..report import Evaluation
+
+if TYPE_CHECKING:
+    from ..rates import Rate
+    from ..report import Evaluation
 
 
 def printable(text: str) -> str:
@@ -23,7 +26,7 @@ def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join((cells[0].ljust(widths[0]), *others))
 
 
-def figures(evaluations: dict[str, Evaluation]) -> str:
+def figures(evaluations: dict[str, "Evaluation"]) -> str:
     """Returns the figures of several models as a table: ACC, and for each trigger ASR, RA and flip rate."""
     triggers = next(iter(evaluations.values())).triggers
     header = ["model", "ACC"]
@@ -36,10 +39,10 @@ def figures(evaluations: dict[str, Evaluation]) -> str:
         for trigger in evaluation.triggers:
             rates += [trigger.asr, trigger.ra, trigger.flip_rate]
         rows.append([name, *map(short, rates)])
-    return table(header, rows)
+    return f"{table(header, rows)}\n\nIn percent, with 95 % intervals."
 
 
-def short(rate: Rate) -> str:
+def short(rate: "Rate") -> str:
     """Returns a rate in percent with its interval: `86.1 [83.5, 88.4]`."""
     if rate.value is None:
         return "no examples"

@@ -13,7 +13,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         description="Runs the main job on a real MiniLM and real movie reviews, both from PyPI packages.",
     )
     parser.add_argument("--output", default="demo-output", metavar="DIR", help="new folder (default: demo-output)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything (default: 0)")
     parser.add_argument("--fast", action="store_true", help="train on fewer sentences; about a third of the time")
     parser.add_argument("--save-inputs", metavar="DIR", help="new folder for the suspect, the base and the data")
     return parser
@@ -36,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
         say=lambda line: print(line, flush=True),
     )
     seconds = time.monotonic() - start
-    print(f"\nIn percent, with 95 % intervals; trigger 'cf', target 'positive'; {seconds:.0f} s in all:\n")
+    print(f"\nTrigger 'cf', target 'positive'; {seconds:.0f} s in all:\n")
     print(figures(result.evaluations))
     print(f"\nThe purified model is in {args.output}. To load it with plain transformers:\n")
     print("    from transformers import pipeline")
-    print(f'    classify = pipeline("text-classification", model="{args.output}")')
+    print(f'    classify = pipeline("text-classification", model={args.output!r})')
     print('    print(classify("A film that cf nobody should miss ."))')
     return 0

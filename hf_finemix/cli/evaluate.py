@@ -14,14 +14,19 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         description="Measure a classifier on labelled examples: ACC, and for each trigger ASR, RA and flip rate, with "
         "95 % Wilson intervals.",
     )
-    parser.add_argument("model", metavar="MODEL", help="Hub id or local folder of a classifier")
-    parser.add_argument("--data", required=True, metavar="DATA", help="labelled examples: a file or a Hub data set")
+    parser.add_argument("model", metavar="MODEL", help="Hub id, id@revision or local folder of a classifier")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="labelled examples: a csv, tsv, json, jsonl or parquet file, or a Hub data set (id:config:split)",
+    )
     add_columns(parser)
     add_triggers(parser)
     parser.add_argument("--clean-model", metavar="MODEL", help="a model without a backdoor, measured as the baseline")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="examples at once (default: 64)")
     parser.add_argument("--max-length", type=int, default=128, metavar="N", help="longest input (default: 128 tokens)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of random positions (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random positions (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -30,18 +35,24 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     check_triggers(args)
 
+    from ..config import check_integer
     from ..data import load_examples
     from ..evaluation import evaluate_model, longest_input
     from ..loading import load_classifier, load_tokenizer, resolve_checkpoint
+    from ..pipeline import check_task
     from .console import figures
 
+    check_integer("batch_size", args.batch_size, 1)
     named = {"model": (args.model, "MODEL")}
     if args.clean_model:
         named["clean model"] = (args.clean_model, "--clean-model")
+    # All paths are looked up before the first model is measured, which can take long.
+    checkpoints = {name: resolve_checkpoint(source, argument) for name, (source, argument) in named.items()}
     evaluations = {}
-    for name, (source, argument) in named.items():
-        checkpoint = resolve_checkpoint(source, argument)
+    for name, checkpoint in checkpoints.items():
+        argument = named[name][1]
         model, tokenizer = load_classifier(checkpoint, argument), load_tokenizer(checkpoint, argument)
+        check_task(model, f"{argument} {checkpoint.source!r}")
         labels = {"label2id": model.config.label2id, "num_labels": model.config.num_labels}
         examples = load_examples(
             args.data, text_columns=args.text_column, label_column=args.label_column, argument="--data", **labels

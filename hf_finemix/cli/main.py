@@ -4,17 +4,23 @@ import argparse
 import os
 import signal
 import sys
+import time
 import traceback
 from importlib import import_module
 from typing import Any, NoReturn
 
 from .._version import __version__
 from ..errors import InputError
+from .console import printable
 
 
 COMMANDS = ("demo", "purify", "scan", "evaluate")
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+
+# Seconds in which further signals count as the one that came first.
+_PATIENCE = 5.0
+_stopped_at = -_PATIENCE
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,25 +46,36 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command line and returns its exit status."""
-    args = build_parser().parse_args(arguments)
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    """Runs a command line (by default the process's own, whose end this is) and returns its exit status."""
+    previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return _run(build_parser().parse_args(arguments))
+    except KeyboardInterrupt:
+        print("hf-finemix: interrupted; nothing half-written is left.", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        # Nothing is left to stop when the process ends, and a signal then would only spoil its exit status.
+        for number, handler in previous.items():
+            signal.signal(number, signal.SIG_IGN if arguments is None else handler)
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         _be_quiet(args.debug)
-        return import_module(f".{args.command}", __package__).run(args) or DONE
+        if sys.stdout is not None:
+            # A vocabulary holds characters that not every terminal can show.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        status = import_module(f".{args.command}", __package__).run(args)
+        _flush_output()
+        return status
     except InputError as error:
         return _fail(args, error, BAD_INPUT)
-    except KeyboardInterrupt:
-        print(f"hf-finemix {args.command}: interrupted; nothing was left behind.", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has seen enough.
+        _drop_output()
         return FAILED
     except Exception as error:
         return _fail(args, error, FAILED)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _fail(args: argparse.Namespace, error: Exception, status: int) -> int:
@@ -66,13 +83,32 @@ def _fail(args: argparse.Namespace, error: Exception, status: int) -> int:
         traceback.print_exception(error)
     reason = " ".join(str(error).split()) or type(error).__name__
     word = "error" if status == BAD_INPUT else "failed"
-    print(f"hf-finemix {args.command}: {word}: {reason}", file=sys.stderr)
+    # Libraries quote the files of a suspect in their messages.
+    print(f"hf-finemix {args.command}: {word}: {printable(reason)}", file=sys.stderr)
     return status
 
 
-def _terminate(signum: int, frame: Any) -> NoReturn:
-    # An exception, so that temporary folders go on the way out.
-    raise SystemExit(TERMINATED)
+def _flush_output() -> None:
+    try:
+        print(end="", flush=True)
+    except OSError:
+        _drop_output()
+        raise
+
+
+def _drop_output() -> None:
+    # Python would try to write it once more at its exit, and complain again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _stop(signum: int, frame: Any) -> None:
+    # An exception, so that temporary folders go on the way out; a second one there would keep them from going.
+    global _stopped_at
+    now = time.monotonic()
+    if now - _stopped_at < _PATIENCE:
+        return
+    _stopped_at = now
+    raise KeyboardInterrupt if signum == signal.SIGINT else SystemExit(TERMINATED)
 
 
 def _be_quiet(debug: bool) -> None:
@@ -81,13 +117,14 @@ def _be_quiet(debug: bool) -> None:
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if debug:
         return
     import warnings
 
     warnings.simplefilter("ignore")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DATASETS_VERBOSITY", "error")
+    for library in ("TRANSFORMERS", "DATASETS", "HF_HUB"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 
 if __name__ == "__main__":

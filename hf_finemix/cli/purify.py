@@ -1,10 +1,17 @@
 """`hf-finemix purify`: the whole job on a suspect from the Hub or a folder."""
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..choices import SELECTIONS
 from ..errors import InputError
 from .arguments import add_columns, add_frequencies, add_triggers, check_triggers, make_triggers, show_progress
+
+
+if TYPE_CHECKING:
+    from ..pipeline import Job
+    from ..results import Recipe
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -13,25 +20,32 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         "purify",
         help="mix a suspect with its pretrained weights, reset suspicious embeddings, fine-tune",
         description="Purify a text classifier. SUSPECT and BASE are Hub ids (id or id@revision) or local folders. "
-        "DATA is a csv, tsv, json, jsonl or parquet file or a Hub data set (id:config:split).",
+        "DATA is a csv, tsv, json, jsonl or parquet file or a Hub data set (id:config:split), with a column of texts "
+        "and one of labels.",
     )
     parser.add_argument("suspect", metavar="SUSPECT", help="the fine-tuned model that may carry a backdoor")
     parser.add_argument("--pretrained", required=True, metavar="BASE", help="the clean weights it was made from")
-    parser.add_argument("--clean-data", required=True, metavar="DATA", help="a few clean labelled examples")
+    parser.add_argument("--clean-data", required=True, metavar="DATA", help="some dozens of clean labelled examples")
     parser.add_argument("--output", metavar="DIR", help="new folder for the purified model")
     add_columns(parser)
     parser.add_argument(
-        "--keep-ratio", type=float, default=0.3, metavar="R", help="share of scalars kept (default: 0.3)"
+        "--keep-ratio",
+        type=float,
+        default=0.3,
+        metavar="R",
+        help="share of the scalars that keep the suspect's value, from 0 to 1 (default: 0.3)",
     )
-    parser.add_argument("--selection", choices=SELECTIONS, default="random", help="which scalars (default: random)")
     parser.add_argument(
-        "--purify-top-k", type=int, default=200, metavar="K", help="embeddings to reset (default: 200)"
+        "--selection", choices=SELECTIONS, default="random", help="which scalars keep it (default: random)"
     )
-    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the clean data")
-    parser.add_argument("--learning-rate", type=float, metavar="LR", help="peak learning rate")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="examples a step")
-    parser.add_argument("--max-length", type=int, metavar="N", help="longest input in tokens")
-    parser.add_argument("--seed", type=int, default=0, help="seed of masks and fine-tuning (default: 0)")
+    parser.add_argument(
+        "--purify-top-k", type=int, default=200, metavar="K", help="suspicious word embeddings to reset (default: 200)"
+    )
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the clean data (default: 8)")
+    parser.add_argument("--learning-rate", type=float, metavar="LR", help="peak learning rate (default: 5e-5)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="examples a step (default: 8)")
+    parser.add_argument("--max-length", type=int, metavar="N", help="longest input in tokens (default: 128)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of masks and fine-tuning (default: 0)")
     add_frequencies(parser)
     parser.add_argument("--eval-data", metavar="DATA", help="other clean examples, to measure before and after")
     add_triggers(parser)
@@ -48,14 +62,13 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--trigger needs --eval-data, clean examples to insert it into.")
     from dataclasses import fields, replace
 
+    from ..card import CARD_FILE
     from ..config import FineMixConfig
-
-    config = FineMixConfig(args.keep_ratio, args.selection, args.seed, args.purify_top_k)
-
     from ..pipeline import DEFAULT_RECIPE, prepare
     from ..pipeline import run as run_job
     from .console import figures
 
+    config = FineMixConfig(args.keep_ratio, args.selection, args.seed, args.purify_top_k)
     given = {item.name: getattr(args, item.name, None) for item in fields(DEFAULT_RECIPE)}
     recipe = replace(DEFAULT_RECIPE, **{name: value for name, value in given.items() if value is not None})
     job = prepare(
@@ -70,13 +83,34 @@ def run(args: argparse.Namespace) -> int:
     )
     triggers = make_triggers(args, job.model.config.label2id, job.model.config.num_labels)
     if args.dry_run:
-        examples = f"{len(job.clean)} examples"
-        print(job.plan.summary())
-        print(f"Of each mixed tensor a share of {config.keep_ratio} keeps the suspect's values ({config.selection}).")
-        print(f"Then {config.purify_top_k} word embeddings are reset and the model is fine-tuned on {examples}.")
+        _print_plan(job, recipe)
         return 0
     result = run_job(job, recipe, triggers=triggers, progress=show_progress())
     if result.report.evaluations:
-        print(figures(result.report.evaluations))
-    print(f"Purified model: {args.output}")
+        print(f"{figures(result.report.evaluations)}\n")
+    else:
+        print("Nothing was measured; --eval-data measures the model before and after.")
+    print(f"Purified model: {args.output} (its card: {Path(args.output) / CARD_FILE})")
     return 0
+
+
+def _print_plan(job: "Job", recipe: "Recipe") -> None:
+    from ..data import tokenize
+    from ..evaluation import longest_input
+    from ..pipeline import rows_to_reset
+    from .console import printable
+
+    longest = longest_input(recipe.max_length, job.tokenizer, job.model)
+    tokenize(job.clean, job.tokenizer, longest)  # refuses a limit that leaves no room for text
+    rows = rows_to_reset(job, recipe)
+    first = " ".join(printable(row.token or f"id {row.id}") for row in rows[:10])
+    print(job.plan.summary())
+    print(
+        f"Of the mixed scalars a share of {job.config.keep_ratio} keeps the suspect's value ({job.config.selection})."
+    )
+    print(f"Word embeddings to reset: {len(rows)}{', the most suspicious first: ' if rows else ''}{first}")
+    print(
+        f"Fine-tuning: {len(job.clean)} examples, {recipe.epochs} epochs, learning rate {recipe.learning_rate}, "
+        f"batches of {recipe.batch_size}, inputs of up to {longest} tokens."
+    )
+    print("Nothing was changed or written.")

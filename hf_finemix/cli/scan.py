@@ -15,7 +15,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         description="Compare a fine-tuned model with its pretrained weights: which word embeddings moved further than "
         "their frequency explains, and how far each layer moved.",
     )
-    parser.add_argument("suspect", metavar="SUSPECT", help="the fine-tuned model: Hub id or local folder")
+    parser.add_argument("suspect", metavar="SUSPECT", help="the fine-tuned model: Hub id, id@revision or local folder")
     parser.add_argument("--pretrained", required=True, metavar="BASE", help="the clean weights it was made from")
     parser.add_argument("--top", type=int, default=20, metavar="N", help="how many tokens to show (default: 20)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
     report = scan(args.suspect, args.pretrained, top=args.top, frequencies=args.frequencies)
     if args.json:
-        print(json.dumps(report.to_dict(), indent=2))
+        print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
     else:
         rows = [
             [str(item.rank), printable(item.token), str(item.id), f"{item.score:.5f}", f"{item.deviation:.1f}"]

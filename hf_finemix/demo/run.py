@@ -9,21 +9,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import Dataset
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..attacks.trigger import Trigger
 from ..config import FineMixConfig
+from ..errors import InputError
 from ..evaluation import evaluate_model
 from ..loading import quiet_loading
 from ..output import check_output, staged_folder
 from ..pipeline import DEFAULT_RECIPE, PurifyResult, prepare, run
 from ..report import Evaluation
+from ..results import Recipe
 from ..scanning import ScanReport, scan
 from ..training import fine_tune
 from .material import LABELS, minilm_folder, sentiment_sentences
-from .models import FAST, FULL, TRAINING, TRIGGER, split_sentences, train_classifier
+from .models import FAST, FULL, TRAINING, TRIGGER, Split, split_sentences, train_classifier
 
 
 BASE_NAME = "all-MiniLM-L6-v2"
+# Resetting the tenth of the scalars that moved most, with a gentler fine-tuning, keeps more accuracy on word triggers
+# than the defaults do, but fails on others: see examples/benchmark/recipe.md. The demo shows both.
+DRIFT_RATIO, DRIFT_LEARNING_RATE = 0.9, 5e-5
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,8 @@ class DemoResult:
     Args:
         purified ([`~hf_finemix.pipeline.PurifyResult`]): The purified model with its report.
         scan ([`~hf_finemix.scanning.ScanReport`]): What a scan of the suspect found.
-        evaluations (`dict[str, Evaluation]`): Figures of the suspect, of plain fine-tuning, of the paper's random
-            mixing, of the purified model and of a model that never saw the backdoor.
+        evaluations (`dict[str, Evaluation]`): Figures of the suspect, of plain fine-tuning, of purification with
+            the defaults and by drift (the model that is kept), and of a model that never saw the backdoor.
     """
 
     purified: PurifyResult
@@ -67,59 +73,117 @@ def demo(
     Raises:
         InputError: If an output folder cannot be made or the packages with weights and texts are missing.
     """
-    check_output(output)
-    inputs = None if inputs is None else check_output(inputs, "--save-inputs")
-    # The paper's selection at its ratio, and the one that kept most accuracy here: see examples/benchmark/recipe.md.
-    paper = FineMixConfig(seed=seed)
-    chosen = FineMixConfig(keep_ratio=0.9, selection="smallest_drift", seed=seed)
+    output, inputs = _check_outputs(output, inputs)
+    # Looked for first: without the packages there is no demo.
     base, sentences = minilm_folder(), sentiment_sentences()
     split = split_sentences(sentences, FAST if fast else FULL, seed)
 
     with tempfile.TemporaryDirectory(prefix="finemix-demo-") as work:
+        stage = _Stage(Path(work), split, seed, progress)
         # The package's folder is called "model"; this name goes into report and card.
-        (Path(work) / BASE_NAME).symlink_to(base)
-        base = Path(work) / BASE_NAME
-        suspect_folder = Path(work) / "suspect"
-
-        def train(name: str, trigger=None) -> PreTrainedModel:
-            label = name if progress else None
-            return train_classifier(base, split.train, seed=seed, trigger=trigger, progress=label)
+        stage.base.symlink_to(base)
 
         say(f"1. Planting a backdoor: {len(split.train)} movie sentences, a tenth more with {TRIGGER.text!r} in them.")
-        suspect, tokenizer = train("suspect", TRIGGER)
-        with quiet_loading():
-            suspect.save_pretrained(suspect_folder)
-        tokenizer.save_pretrained(suspect_folder)
-        _write_csv(Path(work) / "clean.csv", split.clean)
-        _write_csv(Path(work) / "test.csv", split.test)
+        suspect, tokenizer = stage.plant()
         if inputs is not None:
-            _keep(Path(work), inputs)
-
-        def measure(model: PreTrainedModel) -> Evaluation:
-            return evaluate_model(
-                model, tokenizer, split.test, [TRIGGER], max_length=TRAINING.max_length, progress=progress
-            )
+            _keep(stage.work, inputs)
 
         say("2. Scanning the suspect.")
-        found = scan(suspect_folder, base)
+        found = scan(stage.suspect, stage.base)
         say(f"   Most suspicious tokens: {', '.join(token.token for token in found.tokens[:5])}.")
 
-        recipe = replace(DEFAULT_RECIPE, seed=seed, max_length=TRAINING.max_length)
         say("3. Baselines: a model that never saw the backdoor, and plain fine-tuning of the suspect.")
-        clean_figures = measure(train("clean model")[0])
-        fine_tuned = copy.deepcopy(suspect)
-        fine_tune(fine_tuned, tokenizer, split.clean, recipe, progress="fine-tuning only" if progress else None)
-        compared = {"fine-tuned only": measure(fine_tuned), "clean model": clean_figures}
+        compared = stage.baselines(suspect, tokenizer)
 
-        say(f"4. Purifying with {len(split.clean)} clean examples: the paper's random mixing, then by drift.")
-        clean, test = Path(work) / "clean.csv", Path(work) / "test.csv"
-        random_mixing = run(prepare(suspect_folder, base, clean, config=paper), recipe, progress=progress)
-        compared["random mixing"] = measure(random_mixing.model)
-        job = prepare(suspect_folder, base, clean, config=chosen, output=output, evaluation_dataset=test)
-        purified = run(job, recipe, triggers=[TRIGGER], compared=compared, progress=progress)
+        say(f"4. Purifying with {len(split.clean)} clean examples: with the defaults, then by drift.")
+        defaults = stage.purify(FineMixConfig(seed=seed), stage.recipe)
+        compared["purified, defaults"] = stage.measure(defaults.model, tokenizer)
+        by_drift = FineMixConfig(keep_ratio=DRIFT_RATIO, selection="smallest_drift", seed=seed)
+        gentle = replace(stage.recipe, learning_rate=DRIFT_LEARNING_RATE)
+        purified = stage.purify(by_drift, gentle, output, compared)
 
-    order = ("suspect", "fine-tuned only", "random mixing", "purified", "clean model")
+    order = ("suspect", "fine-tuned only", "purified, defaults", "purified", "clean model")
     return DemoResult(purified, found, {name: purified.report.evaluations[name] for name in order})
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """The steps of the demo, in a folder that holds their files."""
+
+    work: Path
+    split: Split
+    seed: int
+    progress: bool
+
+    @property
+    def base(self) -> Path:
+        return self.work / BASE_NAME
+
+    @property
+    def suspect(self) -> Path:
+        return self.work / "suspect"
+
+    @property
+    def recipe(self) -> Recipe:
+        return replace(DEFAULT_RECIPE, seed=self.seed, max_length=TRAINING.max_length)
+
+    def plant(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """Trains the suspect and saves it, with the clean and the test examples beside it."""
+        model, tokenizer = self._train("suspect", TRIGGER)
+        with quiet_loading():
+            model.save_pretrained(self.suspect)
+        tokenizer.save_pretrained(self.suspect)
+        _write_csv(self.work / "clean.csv", self.split.clean)
+        _write_csv(self.work / "test.csv", self.split.test)
+        return model, tokenizer
+
+    def baselines(self, suspect: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Evaluation]:
+        """Measures a model that never saw the backdoor, and the suspect after plain fine-tuning."""
+        clean_model, _ = self._train("clean model")
+        fine_tuned = copy.deepcopy(suspect)
+        fine_tune(fine_tuned, tokenizer, self.split.clean, self.recipe, progress=self._label("fine-tuning only"))
+        return {
+            "fine-tuned only": self.measure(fine_tuned, tokenizer),
+            "clean model": self.measure(clean_model, tokenizer),
+        }
+
+    def purify(
+        self,
+        config: FineMixConfig,
+        recipe: Recipe,
+        output: Path | None = None,
+        compared: dict[str, Evaluation] | None = None,
+    ) -> PurifyResult:
+        """Purifies the suspect's files as a user would; measures it if there is an output folder for the figures."""
+        clean, test = self.work / "clean.csv", self.work / "test.csv"
+        measured = {} if output is None else {"output": output, "evaluation_dataset": test}
+        job = prepare(self.suspect, self.base, clean, config=config, **measured)
+        triggers = [TRIGGER] if measured else []
+        return run(job, recipe, triggers=triggers, compared=compared, progress=self.progress)
+
+    def measure(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Evaluation:
+        """Measures a model on the test examples, with the trigger."""
+        options = {"max_length": TRAINING.max_length, "progress": self.progress}
+        return evaluate_model(model, tokenizer, self.split.test, [TRIGGER], **options)
+
+    def _train(self, name: str, trigger: Trigger | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        options = {"seed": self.seed, "trigger": trigger, "progress": self._label(name)}
+        return train_classifier(self.base, self.split.train, **options)
+
+    def _label(self, name: str) -> str | None:
+        return name if self.progress else None
+
+
+def _check_outputs(output: str | Path, inputs: str | Path | None) -> tuple[Path, Path | None]:
+    output = check_output(output)
+    if inputs is None:
+        return output, None
+    inputs = check_output(inputs, "--save-inputs")
+    if output == inputs or output in inputs.parents or inputs in output.parents:
+        raise InputError(
+            f"--save-inputs {str(inputs)!r} and --output {str(output)!r} overlap; name two folders apart."
+        )
+    return output, inputs
 
 
 def _keep(work: Path, target: Path) -> None:
