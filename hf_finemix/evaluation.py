@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .attacks.trigger import Trigger
+from .config import check_integer
 from .data import tokenize
 from .errors import InputError
 from .rates import accuracy, attack_success_rate, flip_rate, robust_accuracy
@@ -112,8 +113,10 @@ def predict(
         `np.ndarray` of shape `(n,)`, int64: Label ids, in the order of the examples.
 
     Raises:
+        InputError: If `batch_size` is below 1.
         RuntimeError: If the model gives logits that are not finite.
     """
+    check_integer("batch_size", batch_size, 1)
     predictions = np.empty(len(examples), dtype=np.int64)
     if not len(examples):
         return predictions

@@ -169,3 +169,10 @@ def test_worst_skips_triggers_without_a_rate():
     evaluation = Evaluation(Rate(1, 2), (result("a", Rate(0, 0)), result("b", Rate(1, 4)), result("c", Rate(3, 4))))
     assert evaluation.worst.trigger == "c"
     assert evaluation.mean_asr == 0.5
+
+
+@pytest.mark.parametrize("batch_size", [0, -3])
+def test_a_batch_holds_an_example_at_least(tiny_bert, tiny_tokenizer, batch_size):
+    examples = Dataset.from_dict({"text": ["a good film"], "label": [1]})
+    with pytest.raises(InputError, match="`batch_size`"):
+        predict(tiny_bert, tiny_tokenizer, examples, batch_size=batch_size)

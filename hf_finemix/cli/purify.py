@@ -42,7 +42,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         "--purify-top-k", type=int, default=200, metavar="K", help="suspicious word embeddings to reset (default: 200)"
     )
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the clean data (default: 8)")
-    parser.add_argument("--learning-rate", type=float, metavar="LR", help="peak learning rate (default: 5e-5)")
+    parser.add_argument("--learning-rate", type=float, metavar="LR", help="peak learning rate (default: 1e-4)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="examples a step (default: 8)")
     parser.add_argument("--max-length", type=int, metavar="N", help="longest input in tokens (default: 128)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of masks and fine-tuning (default: 0)")
