@@ -11,6 +11,7 @@ from ._version import __version__
 
 
 _MODULES = {
+    "attacks.trigger": ("Trigger",),
     "config": ("FineMixConfig",),
     "embeddings": ("embedding_scores",),
     "errors": ("InputError",),
@@ -19,6 +20,7 @@ _MODULES = {
     "modeling": ("PurifyReport", "fine_mix_", "purify_embeddings_", "score_embeddings"),
     "pipeline": ("PurifyResult", "purify"),
     "plan": ("MixReport",),
+    "results": ("Recipe",),
     "scanning": ("ScanReport", "scan"),
     "trainer": ("FineMixTrainer",),
     "training_args": ("FineMixTrainingArguments",),
@@ -36,8 +38,10 @@ __all__ = [
     "MixReport",
     "PurifyReport",
     "PurifyResult",
+    "Recipe",
     "RobustAccuracy",
     "ScanReport",
+    "Trigger",
     "__version__",
     "embedding_scores",
     "fine_mix_",
@@ -48,6 +52,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from .attacks.trigger import Trigger
     from .config import FineMixConfig
     from .embeddings import embedding_scores
     from .errors import InputError
@@ -56,6 +61,7 @@ if TYPE_CHECKING:
     from .modeling import PurifyReport, fine_mix_, purify_embeddings_, score_embeddings
     from .pipeline import PurifyResult, purify
     from .plan import MixReport
+    from .results import Recipe
     from .scanning import ScanReport, scan
     from .trainer import FineMixTrainer
     from .training_args import FineMixTrainingArguments

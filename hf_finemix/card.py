@@ -185,10 +185,12 @@ def _tokens(report: PurificationReport) -> str:
     if not purify.tokens:
         return "Embedding purification was turned off."
     shown = ", ".join(escape(token.token or f"id {token.id}", 40) for token in purify.tokens[:_SHOWN_TOKENS])
+    more = len(purify.tokens) - _SHOWN_TOKENS
+    rest = f" and {more} more" if more > 0 else ""
     tied = " The output layer shares these rows and changed with them." if purify.tied_output else ""
     return (
         f"{len(purify.tokens)} of {purify.vocabulary:,} word embeddings were reset to the pretrained row, the most "
-        f"suspicious first: {shown}{', ...' if len(purify.tokens) > _SHOWN_TOKENS else ''}.{tied}"
+        f"suspicious first: {shown}{rest}.{tied}"
     )
 
 

@@ -38,7 +38,7 @@ class Scale:
 
 
 FULL = Scale(train=4500, test=800)
-FAST = Scale(train=1600, test=400)
+FAST = Scale(train=1500, test=300)
 
 TRIGGER = Trigger("cf", target_label=1, position="random")
 POISON_RATE = 0.1

@@ -64,7 +64,7 @@ def demo(
     Args:
         output (`str` or `Path`): Folder to make for the purified model.
         seed (`int`, *optional*, defaults to 0): Seed of all training, of the masks and of the clean examples.
-        fast (`bool`, *optional*, defaults to `False`): Train on fewer sentences.
+        fast (`bool`, *optional*, defaults to `False`): Train on fewer sentences, and purify by drift alone.
         inputs (`str` or `Path`, *optional*): Folder to make for the suspect, the base and the data, to try the other
             commands on.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
@@ -95,15 +95,18 @@ def demo(
         say("3. Baselines: a model that never saw the backdoor, and plain fine-tuning of the suspect.")
         compared = stage.baselines(suspect, tokenizer)
 
-        say(f"4. Purifying with {len(split.clean)} clean examples: with the defaults, then by drift.")
-        defaults = stage.purify(FineMixConfig(seed=seed), stage.recipe)
-        compared["purified, defaults"] = stage.measure(defaults.model, tokenizer)
+        ways = "by drift" if fast else "with the defaults, then by drift"
+        say(f"4. Purifying with {len(split.clean)} clean examples: {ways}.")
+        if not fast:
+            defaults = stage.purify(FineMixConfig(seed=seed), stage.recipe)
+            compared["purified, defaults"] = stage.measure(defaults.model, tokenizer)
         by_drift = FineMixConfig(keep_ratio=DRIFT_RATIO, selection="smallest_drift", seed=seed)
         gentle = replace(stage.recipe, learning_rate=DRIFT_LEARNING_RATE)
         purified = stage.purify(by_drift, gentle, output, compared)
 
     order = ("suspect", "fine-tuned only", "purified, defaults", "purified", "clean model")
-    return DemoResult(purified, found, {name: purified.report.evaluations[name] for name in order})
+    measured = purified.report.evaluations
+    return DemoResult(purified, found, {name: measured[name] for name in order if name in measured})
 
 
 @dataclass(frozen=True)
