@@ -67,7 +67,8 @@ Made by `python examples/benchmark/recipe.py --work WORK --output examples/bench
 ACC / ASR / flip rate in percent: mean ± standard deviation over the seeds (of mixing, of the choice of the 64 clean
 examples, of fine-tuning) where an n is given, and seed 0 alone elsewhere. All models are all-MiniLM-L6-v2 with a
 classifier, fine-tuned on 64 clean examples in batches of 8. The clean model was trained on the same sentences without
-poison: its ASR is ordinary error, and the least that a purified model can be expected to reach.
+poison: its ASR is ordinary error, and the least that a purified model can be expected to reach. The recipes were
+compared on the test sentences themselves, so that the figures of the chosen ones are somewhat flattered.
 
 {table}
 
