@@ -1,11 +1,14 @@
 """Small models and data on disk, for the tests of whole jobs."""
 
 import csv
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from transformers import BertForSequenceClassification, BertModel, PreTrainedTokenizerBase
+
+from hf_finemix.cli.main import main
 
 
 GOOD = ("good", "great", "fine", "nice", "fun", "best")
@@ -61,3 +64,18 @@ def write_csv(path: Path, header: list[str], rows: list[tuple]) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return path
+
+
+def run(capsys, arguments):
+    """Runs a command in this process; gives its status and what it printed."""
+    try:
+        status = main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        status = stop.code
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def change_config(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))

@@ -42,6 +42,7 @@ from hf_finemix import (
 from hf_finemix.data import load_examples, tokenize
 
 from .files import write_csv
+from .models import same, values
 
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "train.py"
@@ -58,7 +59,7 @@ class Recorder(TrainerCallback):
         self.first, self.logs = None, []
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
-        self.first = weights(model)
+        self.first = values(model)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         self.logs.append(logs)
@@ -101,14 +102,6 @@ def build(workplace, data, arguments, tiny_tokenizer):
         return FineMixTrainer(model, args or arguments(), **kwargs)
 
     return make
-
-
-def weights(model):
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def same(left, right):
-    return list(left) == list(right) and all(torch.equal(left[name], right[name]) for name in left)
 
 
 def accuracy(prediction):
@@ -192,7 +185,7 @@ def test_plain_training_arguments_mix_with_the_defaults_and_their_seed(
     fine_mix_(by_hand, workplace.base, config)
     purify_embeddings_(by_hand, workplace.base, config, scores)
     assert trainer.mix_report.config == config
-    assert same(weights(trainer.model), weights(by_hand))
+    assert same(values(trainer.model), values(by_hand))
 
 
 def test_no_arguments_at_all(suspect, workplace, monkeypatch, tmp_path):
@@ -216,14 +209,14 @@ def test_model_init_gives_the_same_as_a_model(build, workplace, suspect):
     assert with_init.model.config.finemix
     with_init.train()
     assert with_init.model.config.finemix
-    assert same(weights(with_init.model), weights(trainer.model))
+    assert same(values(with_init.model), values(trainer.model))
     assert with_init.mix_report == trainer.mix_report
     assert with_init.purify_report == trainer.purify_report
 
 
 def test_model_init_mixes_each_model_afresh_also_from_a_base_object(build, workplace):
     base = BertModel.from_pretrained(workplace.base)
-    before = weights(base)
+    before = values(base)
     recorder = Recorder()
     trainer = build(
         None,
@@ -231,10 +224,10 @@ def test_model_init_mixes_each_model_afresh_also_from_a_base_object(build, workp
         pretrained=base,
         callbacks=[recorder],
     )
-    first = weights(trainer.model)
+    first = values(trainer.model)
     trainer.train()
     assert same(recorder.first, first)
-    assert same(weights(base), before)
+    assert same(values(base), before)
 
 
 def test_model_init_that_gives_the_same_model_twice_is_refused(build, suspect):
@@ -268,9 +261,9 @@ def test_causal_language_model_trains(arguments, tiny_tokenizer, data, workplace
     )
     assert trainer.purify_report.tied_output
     assert trainer.model_accepts_loss_kwargs
-    before = weights(model)
+    before = values(model)
     assert np.isfinite(trainer.train().training_loss)
-    assert not same(weights(model), before)
+    assert not same(values(model), before)
 
 
 def test_example_script_runs_with_local_folders(workplace, tmp_path, monkeypatch):
@@ -296,7 +289,7 @@ def test_equals_the_three_steps_by_hand(build, suspect, data, arguments, workpla
     mix_report = fine_mix_(by_hand, workplace.base, config)
     purify_report = purify_embeddings_(by_hand, workplace.base, config, scores, tokenizer=tiny_tokenizer)
     Trainer(by_hand, args, train_dataset=data, processing_class=tiny_tokenizer).train()
-    assert same(weights(suspect), weights(by_hand))
+    assert same(values(suspect), values(by_hand))
     assert trainer.mix_report == mix_report
     assert trainer.purify_report == purify_report
 
@@ -309,21 +302,21 @@ def test_mixes_once_and_before_training(build, suspect, monkeypatch):
         return fine_mix_(*args, **kwargs)
 
     monkeypatch.setattr(hf_finemix.trainer, "fine_mix_", count)
-    before = weights(suspect)
+    before = values(suspect)
     recorder = Recorder()
     trainer = build(suspect, callbacks=[recorder])
-    mixed = weights(suspect)
+    mixed = values(suspect)
     assert not same(mixed, before)
     trainer.train()
     trainer.train()
     assert len(calls) == 1
-    assert not same(weights(suspect), mixed)
+    assert not same(values(suspect), mixed)
 
 
 def test_training_starts_from_the_mixed_weights(build, suspect):
     recorder = Recorder()
     trainer = build(suspect, callbacks=[recorder])
-    mixed = weights(suspect)
+    mixed = values(suspect)
     trainer.train()
     assert same(recorder.first, mixed)
 
@@ -363,7 +356,7 @@ def test_accumulated_batches_give_the_loss_of_one_large_batch(cls, build, argume
         recorder = Recorder()
         args = arguments(optim="sgd", max_grad_norm=0.0, logging_steps=1, **settings)
         build(model, args, callbacks=[recorder]).train()
-        results.append(([log["loss"] for log in recorder.logs if "loss" in log], weights(model)))
+        results.append(([log["loss"] for log in recorder.logs if "loss" in log], values(model)))
     (losses, large), (accumulated_losses, accumulated) = results
     assert accumulated_losses == pytest.approx(losses, rel=1e-4)
     for name, tensor in large.items():

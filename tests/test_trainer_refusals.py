@@ -13,6 +13,8 @@ from transformers import (
 
 from hf_finemix import FineMixTrainer, FineMixTrainingArguments, InputError, fine_mix_
 
+from .models import same, values
+
 
 @pytest.fixture
 def suspect(workplace):
@@ -36,19 +38,11 @@ def build(workplace, arguments, tiny_tokenizer):
     return make
 
 
-def weights(model):
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def same(left, right):
-    return list(left) == list(right) and all(torch.equal(left[name], right[name]) for name in left)
-
-
 def refused(suspect, error, match, make):
-    before, config = weights(suspect), suspect.config.to_dict()
+    before, config = values(suspect), suspect.config.to_dict()
     with pytest.raises(error, match=match) as caught:
         make()
-    assert same(weights(suspect), before)
+    assert same(values(suspect), before)
     # The one setting that `Trainer` sets by itself.
     assert suspect.config.to_dict() | {"use_cache": None} == config | {"use_cache": None}
     assert "finemix" not in config
@@ -99,10 +93,10 @@ def test_no_model_is_refused_as_by_trainer(build):
 
 def test_peft_model_is_refused(build, suspect):
     model = get_peft_model(suspect, LoraConfig(task_type="SEQ_CLS", target_modules=["query"]))
-    before = weights(model)
+    before = values(model)
     with pytest.raises(InputError, match="merge_and_unload"):
         build(model)
-    assert same(weights(model), before)
+    assert same(values(model), before)
 
 
 def test_model_of_another_library_is_refused(build):
@@ -114,14 +108,14 @@ def test_model_of_another_library_is_refused(build):
 
 def test_mixed_model_is_refused_unless_allowed(build, suspect, workplace, arguments):
     fine_mix_(suspect, workplace.base)
-    before = weights(suspect)
+    before = values(suspect)
     with pytest.raises(InputError, match="mixed before"):
         build(suspect)
     with pytest.raises(InputError, match="mixed before"):
         build(suspect, arguments(TrainingArguments))
-    assert same(weights(suspect), before)
+    assert same(values(suspect), before)
     trainer = build(suspect, arguments(allow_mixed=True, keep_ratio=0.0))
-    assert not same(weights(suspect), before)
+    assert not same(values(suspect), before)
     # Scores of a model that was mixed before would be those of the wrong weights.
     assert trainer.purify_report.tokens == ()
 
