@@ -30,7 +30,7 @@ from .training_args import FineMixTrainingArguments
 from .twin import load_twin
 
 
-# The defaults that held on several suspects; see examples/benchmark/recipe.md.
+# Compared with others on several suspects: examples/benchmark/recipe.md.
 DEFAULT_RECIPE = Recipe(epochs=8, learning_rate=1e-4, batch_size=8, max_length=128, frequencies="vocabulary", seed=0)
 
 
