@@ -12,59 +12,76 @@ from ._version import __version__
 
 _MODULES = {
     "attacks.trigger": ("Trigger",),
+    "card": ("DefenseCard", "render_card"),
     "config": ("FineMixConfig",),
     "embeddings": ("embedding_scores",),
     "errors": ("InputError",),
+    "evaluation": ("evaluate_model",),
     "metrics": ("AttackSuccessRate", "CleanAccuracy", "RobustAccuracy"),
     "mixin": ("FineMixMixin",),
     "modeling": ("PurifyReport", "fine_mix_", "purify_embeddings_", "score_embeddings"),
     "pipeline": ("PurifyResult", "purify"),
     "plan": ("MixReport",),
-    "results": ("Recipe",),
+    "publishing": ("publish",),
+    "results": ("PurificationReport", "Recipe"),
     "scanning": ("ScanReport", "scan"),
     "trainer": ("FineMixTrainer",),
     "training_args": ("FineMixTrainingArguments",),
+    "verification": ("Verification",),
+    "verifying": ("verify",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "AttackSuccessRate",
     "CleanAccuracy",
+    "DefenseCard",
     "FineMixConfig",
     "FineMixMixin",
     "FineMixTrainer",
     "FineMixTrainingArguments",
     "InputError",
     "MixReport",
+    "PurificationReport",
     "PurifyReport",
     "PurifyResult",
     "Recipe",
     "RobustAccuracy",
     "ScanReport",
     "Trigger",
+    "Verification",
     "__version__",
     "embedding_scores",
+    "evaluate_model",
     "fine_mix_",
+    "publish",
     "purify",
     "purify_embeddings_",
+    "render_card",
     "scan",
     "score_embeddings",
+    "verify",
 ]
 
 if TYPE_CHECKING:
     from .attacks.trigger import Trigger
+    from .card import DefenseCard, render_card
     from .config import FineMixConfig
     from .embeddings import embedding_scores
     from .errors import InputError
+    from .evaluation import evaluate_model
     from .metrics import AttackSuccessRate, CleanAccuracy, RobustAccuracy
     from .mixin import FineMixMixin
     from .modeling import PurifyReport, fine_mix_, purify_embeddings_, score_embeddings
     from .pipeline import PurifyResult, purify
     from .plan import MixReport
-    from .results import Recipe
+    from .publishing import publish
+    from .results import PurificationReport, Recipe
     from .scanning import ScanReport, scan
     from .trainer import FineMixTrainer
     from .training_args import FineMixTrainingArguments
+    from .verification import Verification
+    from .verifying import verify
 
 
 def __getattr__(name: str) -> Any:

@@ -1,204 +1,122 @@
-"""The defence card: README.md of an output folder, made from the report and one template."""
+"""The defence card: README.md of a purified model, made from one data class and one template."""
 
-import re
-from dataclasses import asdict
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-from huggingface_hub import ModelCard, ModelCardData
+import jinja2
 
-from .manifest import MANIFEST_FILE
-from .rates import Rate
-from .report import Evaluation
-from .results import DataRecord, PurificationReport
-
-
-CARD_FILE = "README.md"
-
-# The colon and the "www." for bare addresses, which are links without any markup.
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&:-]|(?<=www)\.)", re.IGNORECASE)
-# What `Checkpoint.label` gives for a repository; a folder's name alone does not end in a commit.
-_HUB_SOURCE = re.compile(r"([\w.-]+(?:/[\w.-]+)?)@[0-9a-f]{40}")
-_SHOWN_TOKENS = 20
+from . import card_sections as sections
+from .card_merge import BEGIN, END, join_card, merge_cards, seal, split_card
+from .card_metadata import metadata, pipeline_tag
+from .errors import InputError
+from .licenses import common_license
+from .loading import CARD_FILE
+from .manifest import MANIFEST_FILE, CardSeal
+from .markdown import escape, one_line, source
+from .results import REPORT_FILE, PurificationReport
 
 
-def escape(text: str, limit: int = 200) -> str:
+_LARGEST = 1 << 20
+
+
+@dataclass(frozen=True)
+class DefenseCard:
     """
-    Makes a string from a suspect harmless in Markdown: one line, no markup, no control characters.
-
-    Args:
-        text (`str`): Anything.
-        limit (`int`, *optional*, defaults to 200): Longest result before escaping, in characters.
-    """
-    visible = "".join(character if character.isprintable() else " " for character in text)
-    return _MARKDOWN.sub(r"\\\1", " ".join(visible.split())[:limit])
-
-
-def code(text: str, limit: int = 60) -> str:
-    """Puts a string from a suspect into a code span, where backslashes do not escape: backticks and pipes go."""
-    visible = "".join(c if c.isprintable() and c not in "`|" else " " for c in text)
-    return f"`{' '.join(visible.split())[:limit] or ' '}`"
-
-
-def render_card(report: PurificationReport, title: str) -> str:
-    """
-    Renders the card.
+    All that a defence card says.
 
     Args:
         report ([`~hf_finemix.results.PurificationReport`]): The record of the job.
         title (`str`): Name of the model.
+        repo_id (`str`, *optional*): Where on the Hub it is, or will be.
+        license (`str`, *optional*): Licence that the publisher states; by default the one that suspect and base share.
+        language (`str`, *optional*): Language of the model, as a code.
+        tags (`tuple[str, ...]`, *optional*): Tags beside ours.
+    """
+
+    report: PurificationReport
+    title: str
+    repo_id: str | None = None
+    license: str | None = None
+    language: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+def render_card(card: DefenseCard) -> str:
+    """
+    Renders a card.
+
+    Args:
+        card ([`DefenseCard`]): What it says.
 
     Returns:
-        `str`: Markdown with a YAML header that the Hub understands.
+        `str`: Markdown with a YAML header that the Hub understands; the same for the same data.
     """
-    bases = hub_ids(report)
-    data = ModelCardData(
-        library_name="transformers",
-        pipeline_tag="text-classification",
-        tags=["hf-finemix", "fine-mixing", "backdoor-defense"],
-        base_model=bases,
-        base_model_relation="merge" if bases else None,
-    )
-    card = ModelCard.from_template(
-        data,
-        template_str=files("hf_finemix").joinpath("templates/defense_card.md").read_text(encoding="utf-8"),
-        title=escape(title),
-        verdict=_verdict(report),
-        steps=_steps(report),
-        suspect=escape(report.suspect),
-        pretrained=escape(report.pretrained),
-        clean_data=_data(report.clean_data),
-        evaluation_data=_data(report.evaluation_data) + _shared(report.shared_examples),
+    report = card.report
+    chosen = card.license or common_license(report.licenses)
+    header = metadata(report, card.title, chosen, card.tags).to_dict()
+    if card.language:
+        header = {"language": card.language} | header
+    template = files("hf_finemix").joinpath("templates/defense_card.md").read_text(encoding="utf-8")
+    language, recipe_code = sections.recipe_code(report, card.title)
+    body = jinja2.Template(template, trim_blocks=True, keep_trailing_newline=True).render(
+        card=card,
+        report=report,
+        sections=sections,
+        title=escape(card.title),
+        where=_where(card),
+        task=pipeline_tag(report.architecture),
+        suspect=source(report.suspect),
+        pretrained=source(report.pretrained),
+        shared=report.shared_examples,
+        license=chosen,
+        recipe_language=language,
+        recipe_code=recipe_code,
         manifest_file=MANIFEST_FILE,
-        figures=figures_table(report),
-        recipe=_recipe(report),
-        mixing=_mixing(report),
-        tokens=_tokens(report),
-        tested=_tested(report),
-        environment=", ".join(f"{name} {number}" for name, number in report.environment.items()),
+        report_file=REPORT_FILE,
+        environment=", ".join(f"{escape(name)} {escape(number)}" for name, number in report.environment.items()),
     )
-    return str(card)
+    return join_card(header, f"{BEGIN}\n\n{body.strip()}\n\n{END}")
 
 
-def write_card(folder: Path, report: PurificationReport, title: str) -> None:
-    """Writes the card as README.md into an output folder."""
-    (folder / CARD_FILE).write_text(render_card(report, title).rstrip() + "\n", encoding="utf-8")
+def update_card(card: DefenseCard, existing: str | None = None) -> tuple[str, CardSeal]:
+    """
+    Renders a card in the place of an existing one, whose owner's own parts are kept.
+
+    Returns:
+        `tuple[str, CardSeal]`: The card, and the proof of its generated part.
+
+    Raises:
+        InputError: If the existing card cannot be read.
+    """
+    text = generated = render_card(card)
+    if existing is not None:
+        try:
+            text = merge_cards(existing, generated)
+        except ValueError as error:
+            raise InputError(f"The existing {CARD_FILE} cannot be updated: {error}; repair or remove it.") from None
+    return text, seal(text, tuple(split_card(generated)[0]))
 
 
-def hub_ids(report: PurificationReport) -> list[str] | None:
-    """Returns the Hub ids of suspect and base, without commits; `None` if neither is on the Hub."""
-    matches = (_HUB_SOURCE.fullmatch(source) for source in (report.suspect, report.pretrained))
-    return [match[1] for match in matches if match] or None
+def read_card(folder: Path) -> str | None:
+    """
+    Returns the card of a folder, `None` if there is none.
+
+    Raises:
+        InputError: If it cannot be read as text.
+    """
+    path = folder / CARD_FILE
+    if not path.is_file():
+        return None
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LARGEST + 1)
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"{str(path)!r} is no readable text; repair or remove it.") from None
+    if len(text) > _LARGEST:
+        raise InputError(f"{str(path)!r} is larger than any card; repair or remove it.")
+    return text
 
 
-def figures_table(report: PurificationReport) -> str:
-    """Returns the figures of all models as a Markdown table, or a sentence if nothing was measured."""
-    if not report.evaluations:
-        return "Not measured: no evaluation data was given."
-    triggers = next(iter(report.evaluations.values())).triggers
-    header = ["model", "ACC"]
-    for trigger in triggers:
-        name = code(trigger.trigger, 40)
-        header += [f"ASR {name}", f"RA {name}", f"flip rate {name}"]
-    rows = [[escape(name), *_cells(evaluation)] for name, evaluation in report.evaluations.items()]
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _cells(evaluation: Evaluation) -> list[str]:
-    rates = [evaluation.accuracy]
-    for trigger in evaluation.triggers:
-        rates += [trigger.asr, trigger.ra, trigger.flip_rate]
-    return [_rate(rate) for rate in rates]
-
-
-def _rate(rate: Rate) -> str:
-    if rate.value is None:
-        return "no examples"
-    return f"{100 * rate.value:.1f} % [{100 * rate.low:.1f}, {100 * rate.high:.1f}], n = {rate.n}"
-
-
-def _verdict(report: PurificationReport) -> str:
-    before, after = report.evaluations.get("suspect"), report.evaluations.get("purified")
-    if before is None or after is None:
-        return "**Not evaluated.** Nothing was measured on this model: treat it as untested."
-    accuracy = f"accuracy went from {_percent(before.accuracy)} to {_percent(after.accuracy)}"
-    if not after.triggers:
-        return f"**No attack known.** No trigger was tested; {accuracy}."
-    worst = after.worst
-    if worst is None:
-        return f"**No attack measured.** All evaluation examples have the label that the trigger aims at; {accuracy}."
-    asr = before.triggers[after.triggers.index(worst)].asr
-    which = f"the trigger {code(worst.trigger)}"
-    if len(after.triggers) > 1:
-        which += f", the worst of {len(after.triggers)} tested,"
-    return f"The attack success rate of {which} went from {_percent(asr)} to {_percent(worst.asr)}, and {accuracy}."
-
-
-def _steps(report: PurificationReport) -> str:
-    reset = ", suspicious word embeddings were reset" if report.purify.tokens else ""
-    return (
-        f"The weights were mixed with the clean pretrained ones{reset}, and the result was fine-tuned on a small "
-        "clean data set."
-    )
-
-
-def _percent(rate: Rate) -> str:
-    return "no examples" if rate.value is None else f"{100 * rate.value:.1f} %"
-
-
-def _data(record: DataRecord | None) -> str:
-    if record is None:
-        return "none"
-    return f"{escape(record.name)}, {record.rows} examples, sha256 {record.fingerprint[:16]}"
-
-
-def _shared(count: int) -> str:
-    return f"; {count} of them were trained on, too" if count else ""
-
-
-def _recipe(report: PurificationReport) -> str:
-    recipe = asdict(report.recipe)
-    # The seed of the masks is called `seed`, too.
-    recipe["training_seed"] = recipe.pop("seed")
-    settings = report.config.to_dict() | recipe | {"mask_version": report.mix.mask_version}
-    return yaml.safe_dump(settings, sort_keys=False).strip()
-
-
-def _mixing(report: PurificationReport) -> str:
-    mix = report.mix
-    kept = [record for record in mix.parameters if record.action == "kept"]
-    share = "an unknown share" if mix.kept_share is None else f"{100 * mix.kept_share:.2f} %"
-    sentence = f"Of {mix.mixed_scalars:,} mixed scalars {share} kept the suspect's value, before the fine-tuning."
-    if kept:
-        names = ", ".join(f"{code(record.name, 80)} ({record.reason})" for record in kept[:6])
-        more = f" and {len(kept) - 6} more" if len(kept) > 6 else ""
-        sentence += f" Not mixed: {names}{more}."
-    return sentence
-
-
-def _tokens(report: PurificationReport) -> str:
-    purify = report.purify
-    if not purify.applicable:
-        return "Embedding purification does not apply: the word embedding has no pretrained counterpart."
-    if not purify.tokens:
-        return "Embedding purification was turned off."
-    shown = ", ".join(escape(token.token or f"id {token.id}", 40) for token in purify.tokens[:_SHOWN_TOKENS])
-    more = len(purify.tokens) - _SHOWN_TOKENS
-    rest = f" and {more} more" if more > 0 else ""
-    tied = " The output layer shares these rows and changed with them." if purify.tied_output else ""
-    return (
-        f"{len(purify.tokens)} of {purify.vocabulary:,} word embeddings were reset to the pretrained row, the most "
-        f"suspicious first: {shown}{rest}.{tied}"
-    )
-
-
-def _tested(report: PurificationReport) -> str:
-    after = report.evaluations.get("purified")
-    if after is None:
-        return "Nothing was tested."
-    if not after.triggers:
-        return "Only accuracy was tested; no trigger was tried."
-    names = ", ".join(f"{code(item.trigger)} ({item.position} position)" for item in after.triggers)
-    return f"Tested: {names}. Nothing else was."
+def _where(card: DefenseCard) -> str:
+    return "path/to/this/folder" if card.repo_id is None else one_line(card.repo_id)

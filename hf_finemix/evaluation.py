@@ -75,6 +75,7 @@ def evaluate_model(
                 asr=attack_success_rate(triggered, references[others], trigger.target_label),
                 ra=robust_accuracy(triggered, references[others], trigger.target_label),
                 flip_rate=flip_rate(clean[others], triggered, references[others], trigger.target_label),
+                seed=trigger.seed,
             )
         )
     return Evaluation(accuracy=accuracy(clean, references), triggers=tuple(evaluations))

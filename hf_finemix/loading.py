@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from httpx2 import HTTPError
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
@@ -35,6 +35,7 @@ from .errors import InputError
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+CONFIG_FILE = "config.json"
 # Each of these holds a vocabulary. Without one transformers makes a tokenizer that knows special tokens only.
 _VOCABULARY_FILES = (
     "tokenizer.json",
@@ -54,8 +55,18 @@ TOKENIZER_FILES = (
     "bpe.codes",
     "chat_template.jinja",
 )
+# A card is read for the licence that it states; nothing else of it counts.
+CARD_FILE = "README.md"
 _ADAPTER_FILE = "adapter_config.json"
-_FETCHED = ("config.json", _ADAPTER_FILE, WEIGHTS_FILE, INDEX_FILE, "model-*-of-*.safetensors", *TOKENIZER_FILES)
+_FETCHED = (
+    CONFIG_FILE,
+    CARD_FILE,
+    _ADAPTER_FILE,
+    WEIGHTS_FILE,
+    INDEX_FILE,
+    "model-*-of-*.safetensors",
+    *TOKENIZER_FILES,
+)
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "tf_model.h5", "flax_model.msgpack")
 # Keys of config.json that name a file to load instead of the usual one, and those that can name code on the Hub.
 _WEIGHTS_KEY = "transformers_weights"
@@ -92,7 +103,7 @@ class Checkpoint:
     @property
     def files(self) -> list[Path]:
         """All files that the job reads: configuration, weights, index and tokenizer."""
-        names = ["config.json", *TOKENIZER_FILES]
+        names = [CONFIG_FILE, *TOKENIZER_FILES]
         if self.folder / WEIGHTS_FILE not in self.weights:
             names.append(INDEX_FILE)
         return sorted({self.folder / name for name in names if (self.folder / name).is_file()} | set(self.weights))
@@ -119,16 +130,13 @@ def resolve_checkpoint(source: str | Path, argument: str) -> Checkpoint:
     folder = Path(os.path.expanduser(text))
     repo_id = commit = None
     if not text or not os.path.isdir(folder):
-        name, _, revision = text.partition("@")
-        if text and os.path.exists(folder):
-            raise InputError(f"{argument} {text!r} is a file; give the folder that holds it, or a Hub id.")
-        if isinstance(source, Path) or not _HUB_ID.fullmatch(name) or name.startswith("."):
-            raise InputError(f"{argument} {text!r} does not exist; give a local folder or a Hub id.")
-        repo_id = name
-        folder, commit = _download(name, revision or None, argument)
+        repo_id, revision = split_hub_id(source, argument)
+        with download_errors(argument, repo_id, revision):
+            commit = HfApi().resolve_revision(repo_id, revision=revision).resolved
+            folder = Path(snapshot_download(repo_id, revision=commit, allow_patterns=list(_FETCHED)))
     if (folder / _ADAPTER_FILE).exists():
         raise InputError(f"{argument} {text!r} is an adapter; merge it into its base model first.")
-    config = _read_json(folder / "config.json", f"{argument} {text!r}")
+    config = _read_json(folder / CONFIG_FILE, f"{argument} {text!r}")
     _check_config(config, f"{argument} {text!r}")
     weights = _find_weights(folder, f"{argument} {text!r}")
     return Checkpoint(text, folder, config, weights, repo_id, commit)
@@ -216,11 +224,33 @@ def loading_errors(what: str) -> Iterator[None]:
         raise InputError(f"{what} cannot be loaded: {reason}") from error
 
 
-def _download(repo_id: str, revision: str | None, argument: str) -> tuple[Path, str]:
+def split_hub_id(source: str | Path, argument: str) -> tuple[str, str | None]:
+    """
+    Splits `id` or `id@revision`, which is no local folder.
+
+    Raises:
+        InputError: If it is a file, or has no form of a Hub id.
+    """
+    text = str(source)
+    name, _, revision = text.partition("@")
+    if text and os.path.exists(os.path.expanduser(text)):
+        raise InputError(f"{argument} {text!r} is a file; give the folder that holds it, or a Hub id.")
+    if isinstance(source, Path) or not _HUB_ID.fullmatch(name) or name.startswith("."):
+        raise InputError(f"{argument} {text!r} does not exist; give a local folder or a Hub id.")
+    return name, revision or None
+
+
+@contextmanager
+def download_errors(argument: str, repo_id: str, revision: str | None) -> Iterator[None]:
+    """
+    Turns the exceptions of a download into one line each.
+
+    Raises:
+        InputError: If the Hub does not give what was asked for, or cannot be reached.
+    """
     what = f"{argument} {repo_id!r}"
     try:
-        commit = HfApi().resolve_revision(repo_id, revision=revision).resolved
-        return Path(snapshot_download(repo_id, revision=commit, allow_patterns=list(_FETCHED))), commit
+        yield
     except GatedRepoError:
         raise InputError(f"{what} is gated; accept its terms on the Hub and log in with `hf auth login`.") from None
     except RepositoryNotFoundError:
@@ -231,7 +261,7 @@ def _download(repo_id: str, revision: str | None, argument: str) -> tuple[Path, 
         raise InputError(f"{what} is neither a local folder nor a valid Hub id.") from None
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, RevisionResolutionError):
         raise InputError(f"{what} is no local folder, is not in the cache, and the Hub cannot be reached.") from None
-    except (HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{what} is no local folder, and the Hub does not give it: {reason}") from error
 
@@ -256,11 +286,7 @@ def _find_weights(folder: Path, what: str) -> tuple[Path, ...]:
     # The same order as in transformers: one file goes before shards.
     paths = (folder / WEIGHTS_FILE,)
     if not paths[0].is_file() and (folder / INDEX_FILE).is_file():
-        shards = _read_json(folder / INDEX_FILE, what).get("weight_map")
-        names = list(shards.values()) if isinstance(shards, dict) else []
-        if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-            raise InputError(f"{what} has an index that names no shards, or shards outside its folder.")
-        paths = tuple(folder / name for name in sorted(set(names)))
+        paths = tuple(folder / name for name in index_shards(folder, what))
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         pickles = sorted({path.name for pattern in _PICKLES for path in folder.glob(pattern)})
@@ -277,6 +303,20 @@ def _find_weights(folder: Path, what: str) -> tuple[Path, ...]:
         except (SafetensorError, OSError) as error:
             raise InputError(f"{what} has a damaged {path.name}: {' '.join(str(error).split())}") from None
     return paths
+
+
+def index_shards(folder: Path, what: str) -> list[str]:
+    """
+    Returns the names of the shards that a folder's index lists, in their order.
+
+    Raises:
+        InputError: If the index cannot be read, or names none, or files outside of the folder.
+    """
+    shards = _read_json(folder / INDEX_FILE, what).get("weight_map")
+    names = list(shards.values()) if isinstance(shards, dict) else []
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise InputError(f"{what} has an index that names no shards, or shards outside its folder.")
+    return sorted(set(names))
 
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:

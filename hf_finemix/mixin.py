@@ -1,15 +1,27 @@
 """`FineMixMixin`: mixing and purification as methods of any `PreTrainedModel`."""
 
 import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
+from .card import DefenseCard
 from .config import FineMixConfig
 from .errors import InputError
+from .evidence import saved_files, saved_tokenizer, write_evidence
+from .job_report import mixin_report
+from .loading import Checkpoint, resolve_checkpoint
+from .manifest import Manifest
 from .modeling import PurifyReport, fine_mix_, purify_embeddings_, score_embeddings
 from .plan import MixReport
-from .twin import Pretrained
+from .provenance import Provenance, find_sources
+from .publishing import Published, publish
+from .recompute import mixed_tensors
+from .report import Evaluation
+from .twin import Pretrained, original_architecture, word_embedding_name
 
 
 class FineMixMixin:
@@ -28,15 +40,31 @@ class FineMixMixin:
     >>> scores = model.score_embeddings("google-bert/bert-base-uncased")
     >>> report = model.fine_mix_("google-bert/bert-base-uncased")
     >>> purified = model.purify_embeddings_("google-bert/bert-base-uncased", scores=scores)
-    >>> model.save_pretrained("purified")
+    >>> model.push_to_hub("me/purified", tokenizer=tokenizer)
     ```
     """
+
+    # What is known about the mixing, for report and card; not saved with the model.
+    _provenance: Provenance | None = None
 
     def fine_mix_(
         self, pretrained: Pretrained, config: FineMixConfig | None = None, *, allow_mixed: bool = False
     ) -> MixReport:
         """Mixes the model with its pretrained weights, in place; see [`~hf_finemix.fine_mix_`]."""
-        return fine_mix_(self, pretrained, config, allow_mixed=allow_mixed)
+        suspect = self.name_or_path
+        if isinstance(pretrained, (str, Path)):
+            # Once, so that the commit which is mixed is also the one that report and card name.
+            pretrained = resolve_checkpoint(pretrained, "`pretrained`")
+        report = fine_mix_(self, pretrained, config, allow_mixed=allow_mixed)
+        self._provenance = Provenance(
+            architecture=original_architecture(type(self)).__name__,
+            suspect=suspect,
+            pretrained=pretrained if isinstance(pretrained, Checkpoint) else pretrained.name_or_path,
+            mix=report,
+            purify=PurifyReport(applicable=word_embedding_name(self) is not None),
+            tensors=mixed_tensors(self, report),
+        )
+        return report
 
     def score_embeddings(self, pretrained: Pretrained, frequencies: Any = None, **kwargs: Any) -> Any:
         """Scores the word embeddings before mixing; see [`~hf_finemix.score_embeddings`]."""
@@ -52,7 +80,61 @@ class FineMixMixin:
         tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> PurifyReport:
         """Resets the most suspicious word embeddings, in place; see [`~hf_finemix.purify_embeddings_`]."""
-        return purify_embeddings_(self, pretrained, config, scores, frequencies=frequencies, tokenizer=tokenizer)
+        report = purify_embeddings_(self, pretrained, config, scores, frequencies=frequencies, tokenizer=tokenizer)
+        if self._provenance is not None:
+            source = frequencies if isinstance(frequencies, str) else None
+            tensors = mixed_tensors(self, self._provenance.mix)
+            self._provenance = replace(self._provenance, purify=report, tensors=tensors, frequencies=source)
+        return report
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        evaluations: dict[str, Evaluation] | None = None,
+        license: str | None = None,
+        language: str | None = None,
+        tags: list[str] | None = None,
+        max_shard_size: int | str = "50GB",
+        **options: Any,
+    ) -> Published:
+        """
+        Publishes the model with defence card, report and manifest, in one commit.
+
+        Args:
+            repo_id (`str`): Hub id.
+            tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): Published beside the model.
+            evaluations (`dict[str, Evaluation]`, *optional*):
+                Figures by model, from [`~hf_finemix.evaluate_model`]: `"suspect"`, `"purified"`, `"clean model"`.
+            license, language, tags: What the card states.
+            max_shard_size (`int` or `str`, *optional*, defaults to `"50GB"`): Largest file of weights.
+            options: What else [`~hf_finemix.publish`] takes.
+
+        Returns:
+            [`~hf_finemix.publishing.Published`]: Repository and commit.
+
+        Raises:
+            InputError: If the model was not mixed in this process, or cannot be published.
+        """
+        if self._provenance is None:
+            raise InputError(
+                "The model was not mixed in this process, so that nothing is known for a defence card; call "
+                "`fine_mix_` first (with `keep_ratio=1` if only embeddings are to be reset)."
+            )
+        with tempfile.TemporaryDirectory(prefix="finemix-") as temporary:
+            folder = Path(temporary)
+            self.save_pretrained(folder, max_shard_size=max_shard_size)
+            files = saved_files(folder)
+            if tokenizer is not None:
+                files |= saved_tokenizer(tokenizer, folder)
+            sources = find_sources(self._provenance)
+            report = mixin_report(self, self._provenance, sources, evaluations)
+            known = self._provenance
+            manifest = Manifest.of(report, sources.suspect, sources.pretrained, known.tensors, known.frequencies)
+            card = DefenseCard(report, repo_id.split("/")[-1], None, license, language, tuple(tags or ()))
+            write_evidence(folder, card, manifest, files)
+            return publish(folder, repo_id, **options)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Saves the model as its original architecture; takes what `PreTrainedModel.save_pretrained` takes."""
@@ -64,16 +146,3 @@ class FineMixMixin:
             super().save_pretrained(save_directory, **kwargs)
         finally:
             cls.__name__ = name
-
-
-def original_architecture(cls: type) -> type[PreTrainedModel]:
-    """
-    Returns the class of transformers that a mixin class was made from.
-
-    Raises:
-        InputError: If `cls` does not derive from one.
-    """
-    for base in cls.__mro__:
-        if issubclass(base, PreTrainedModel) and base.__module__.startswith("transformers."):
-            return base
-    raise InputError(f"`{cls.__name__}` derives from no model class of transformers; list one after FineMixMixin.")

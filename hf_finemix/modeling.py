@@ -1,7 +1,6 @@
 """Fine-mixing and embedding purification of a loaded model, in place: thin glue around the pure functions."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,11 +15,12 @@ from .frequencies import token_frequencies, vocabulary_rank
 from .masks import MASK_VERSION
 from .mixing import mix_
 from .plan import MixReport, canonical_name, plan_mixing
+from .serialization import Record
 from .twin import Pretrained, Twin, load_twin, unwrap
 
 
 @dataclass(frozen=True)
-class TokenScore:
+class TokenScore(Record):
     """One row of the E-PUR ranking: its rank (from 1), token id, token text (if a tokenizer was at hand), score."""
 
     rank: int
@@ -30,7 +30,7 @@ class TokenScore:
 
 
 @dataclass(frozen=True)
-class PurifyReport:
+class PurifyReport(Record):
     """
     What embedding purification reset.
 
@@ -47,15 +47,6 @@ class PurifyReport:
     vocabulary: int = 0
     tokens: tuple[TokenScore, ...] = ()
     tied_output: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the report as a dictionary that JSON can hold."""
-        return asdict(self) | {"tokens": [asdict(token) for token in self.tokens]}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "PurifyReport":
-        """Rebuilds a report from [`PurifyReport.to_dict`]."""
-        return cls(**(data | {"tokens": tuple(TokenScore(**token) for token in data["tokens"])}))
 
 
 def plan(model: PreTrainedModel, twin: Twin, config: FineMixConfig) -> MixReport:

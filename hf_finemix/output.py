@@ -61,12 +61,32 @@ def staged_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Writes a text file so that, whatever happens, either the old content is there or the whole new one."""
+    handle, staging = tempfile.mkstemp(prefix=".finemix-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(staging, 0o666 & ~_umask())
+        os.replace(staging, path)
+    except BaseException:
+        Path(staging).unlink(missing_ok=True)
+        raise
+
+
 def _open_up(folder: Path) -> None:
     # mkdtemp makes folders, and safetensors files, that only their owner can read: not what a plain `mkdir` would do.
-    umask = os.umask(0)
-    os.umask(umask)
+    umask = _umask()
     for path in (folder, *folder.rglob("*")):
         path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def _sync(folder: Path) -> None:

@@ -3,24 +3,30 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from .attacks.trigger import Trigger
-from .card import write_card
+from .card import DefenseCard
+from .card_sections import BASELINE
 from .checks import check_configs, check_model, check_not_mixed, check_vocabularies
 from .config import FineMixConfig
 from .data import check_trainable, fingerprint, load_examples
 from .embeddings import rank_rows
 from .errors import InputError
 from .evaluation import evaluate_model, longest_input
+from .evidence import saved_files, saved_tokenizer, write_evidence
 from .frequencies import source_name
 from .loading import Checkpoint, load_classifier, load_tokenizer, quiet_loading, resolve_checkpoint
-from .manifest import describe_checkpoint, write_manifest
+from .manifest import Manifest
 from .modeling import TokenScore, name_tokens, plan, score_embeddings
 from .output import check_output, staged_folder
 from .plan import MixReport
+from .provenance import Sources
+from .publishing import Published, publish
+from .readers import HUB_DATASET
 from .report import Evaluation
 from .results import DataRecord, PurificationReport, Recipe, environment
 from .scanning import check_apart
@@ -51,6 +57,17 @@ class PurifyResult:
     report: PurificationReport
     folder: Path | None
 
+    def push_to_hub(self, repo_id: str, **options: Any) -> Published:
+        """
+        Publishes the output folder; takes what [`~hf_finemix.publish`] takes.
+
+        Raises:
+            InputError: If there is no output folder, or it cannot be published.
+        """
+        if self.folder is None:
+            raise InputError("There is no output folder to publish; give `purify` an `output`.")
+        return publish(self.folder, repo_id, **options)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -65,7 +82,8 @@ class Job:
     config: FineMixConfig
     plan: MixReport
     output: Path | None
-    names: tuple[str, str | None]
+    records: tuple[DataRecord, DataRecord | None]
+    clean_model: Checkpoint | None
 
 
 def purify(
@@ -80,6 +98,7 @@ def purify(
     label_column: str | None = None,
     evaluation_dataset: str | Path | Dataset | None = None,
     triggers: Sequence[Trigger] = (),
+    clean_model: str | Path | None = None,
     progress: bool = False,
 ) -> PurifyResult:
     """
@@ -103,6 +122,8 @@ def purify(
         evaluation_dataset (`str`, `Path` or `datasets.Dataset`, *optional*):
             Other clean examples, on which the model is measured before and after.
         triggers (`Sequence[Trigger]`, *optional*): Triggers to measure on them.
+        clean_model (`str` or `Path`, *optional*):
+            A model that was fine-tuned without poison, measured on them as the baseline.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
 
     Returns:
@@ -122,6 +143,7 @@ def purify(
         text_columns=text_columns,
         label_column=label_column,
         evaluation_dataset=evaluation_dataset,
+        clean_model=clean_model,
     )
     return run(job, recipe, triggers=triggers, progress=progress)
 
@@ -136,6 +158,7 @@ def prepare(
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
     evaluation_dataset: str | Path | Dataset | None = None,
+    clean_model: str | Path | None = None,
 ) -> Job:
     """
     Loads and checks everything that [`purify`] needs, and plans the mixing; changes and writes nothing.
@@ -146,9 +169,12 @@ def prepare(
         InputError: If an input cannot be used.
     """
     config = config or FineMixConfig()
+    if clean_model is not None and evaluation_dataset is None:
+        raise InputError("--clean-model needs --eval-data, the examples to measure it on.")
     folder = None if output is None else check_output(output)
     suspect_files = resolve_checkpoint(suspect, "SUSPECT")
     base_files = resolve_checkpoint(pretrained, "--pretrained")
+    baseline = None if clean_model is None else resolve_checkpoint(clean_model, "--clean-model")
     check_apart(suspect_files, base_files)
     check_configs(suspect_files.config, base_files.config, base_files.source)
     model = load_classifier(suspect_files, "SUSPECT")
@@ -171,9 +197,16 @@ def prepare(
     evaluation = None
     if evaluation_dataset is not None:
         evaluation = load_examples(evaluation_dataset, argument="--eval-data", **columns)
+    if baseline is not None:
+        check_labels(model.config, baseline)
     twin_plan = plan(model, load_twin(model, base_files), config)
-    names = (_data_name(clean_dataset), None if evaluation is None else _data_name(evaluation_dataset))
-    return Job(suspect_files, base_files, model, tokenizer, clean, evaluation, config, twin_plan, folder, names)
+    records = (
+        _record(clean, clean_dataset, text_columns, label_column),
+        None if evaluation is None else _record(evaluation, evaluation_dataset, text_columns, label_column),
+    )
+    return Job(
+        suspect_files, base_files, model, tokenizer, clean, evaluation, config, twin_plan, folder, records, baseline
+    )
 
 
 def rows_to_reset(job: Job, recipe: Recipe = DEFAULT_RECIPE) -> tuple[TokenScore, ...]:
@@ -209,12 +242,15 @@ def run(
         compared (`dict[str, Evaluation]`, *optional*): Figures of other models, to stand in report and card.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
     """
-    inputs = [describe_checkpoint(checkpoint) for checkpoint in (job.suspect, job.pretrained)]
+    sources = Sources.of(job.suspect, job.pretrained)
     recipe = replace(recipe, max_length=longest_input(recipe.max_length, job.tokenizer, job.model))
     evaluations: dict[str, Evaluation] = {}
     options = {"triggers": triggers, "max_length": recipe.max_length, "progress": progress}
     if job.evaluation is not None:
         evaluations["suspect"] = evaluate_model(job.model, job.tokenizer, job.evaluation, **options)
+    compared = dict(compared or {})
+    if job.clean_model is not None:
+        compared[BASELINE] = _measure_baseline(job, options)
     trainer = fine_tune(
         job.model,
         job.tokenizer,
@@ -231,31 +267,42 @@ def run(
     report = PurificationReport(
         suspect=job.suspect.label,
         pretrained=job.pretrained.label,
+        architecture=type(job.model).__name__,
         labels=dict(job.model.config.id2label),
         mix=trainer.mix_report,
         purify=trainer.purify_report,
         recipe=replace(recipe, frequencies=source_name(recipe.frequencies)),
-        clean_data=_record(job.clean, job.names[0]),
-        evaluation_data=None if job.evaluation is None else _record(job.evaluation, job.names[1]),
+        clean_data=job.records[0],
+        evaluation_data=job.records[1],
         shared_examples=0 if job.evaluation is None else _count_shared(job.evaluation, job.clean),
-        evaluations=evaluations | (compared or {}),
+        evaluations=evaluations | compared,
+        licenses=sources.licenses,
         environment=environment(),
     )
     if job.output is not None:
-        _write(job, trainer.model, report, inputs)
+        counts = source_name(recipe.frequencies)
+        manifest = Manifest.of(report, sources.suspect, sources.pretrained, trainer.provenance.tensors, counts)
+        _write(job, trainer.model, DefenseCard(report, job.output.name), manifest)
     return PurifyResult(trainer.model, job.tokenizer, report, job.output)
 
 
-def _write(job: Job, model: PreTrainedModel, report: PurificationReport, inputs: list[dict]) -> None:
+def _measure_baseline(job: Job, options: dict[str, Any]) -> Evaluation:
+    model, tokenizer = (
+        load_classifier(job.clean_model, "--clean-model"),
+        load_tokenizer(job.clean_model, "--clean-model"),
+    )
+    limit = longest_input(options["max_length"], tokenizer, model)
+    return evaluate_model(model, tokenizer, job.evaluation, **options | {"max_length": limit})
+
+
+def _write(job: Job, model: PreTrainedModel, card: DefenseCard, manifest: Manifest) -> None:
     with staged_folder(job.output) as folder:
         # The name of the folder that the suspect was loaded from is a path of this machine.
         model.config._name_or_path = ""
         with quiet_loading():
             model.save_pretrained(folder)
-        job.tokenizer.save_pretrained(folder)
-        report.save(folder)
-        write_card(folder, report, job.output.name)
-        write_manifest(folder, report, *inputs)
+        tokenizer_files = saved_tokenizer(job.tokenizer, folder)
+        write_evidence(folder, card, manifest, saved_files(folder) | tokenizer_files)
 
 
 def _mixing_arguments(config: FineMixConfig, recipe: Recipe) -> dict:
@@ -282,6 +329,21 @@ def check_task(model: PreTrainedModel, what: str) -> None:
         raise InputError(f"{what} is no single-label classifier ({kind or 'one output'}); none else is supported.")
 
 
+def check_labels(config: PreTrainedConfig, clean_model: Checkpoint) -> None:
+    """
+    Checks that a clean model has the labels of the suspect, under the same ids.
+
+    Raises:
+        InputError: If it has others.
+    """
+    names = AutoConfig.for_model(**clean_model.config).id2label
+    if names != config.id2label:
+        raise InputError(
+            f"--clean-model {clean_model.source!r} has the labels {list(names.values())}, but the suspect "
+            f"{list(config.id2label.values())}; give a model of the same labels, in the same order."
+        )
+
+
 def _data_name(data: str | Path | Dataset) -> str:
     if isinstance(data, Dataset):
         return "in-memory data set"
@@ -297,5 +359,11 @@ def _texts(examples: Dataset) -> Iterator[tuple[str, str | None]]:
     return ((row["text"], row.get("text_pair")) for row in examples)
 
 
-def _record(examples: Dataset, name: str) -> DataRecord:
-    return DataRecord(name, len(examples), fingerprint(examples))
+def _record(
+    examples: Dataset, data: str | Path | Dataset, text_columns: Sequence[str] | None, label_column: str | None
+) -> DataRecord:
+    name, repo_id = _data_name(data), None
+    if not isinstance(data, (Dataset, Path)) and not Path(data).exists():
+        repo_id = HUB_DATASET.fullmatch(data)["id"]
+    columns = None if text_columns is None else tuple(text_columns)
+    return DataRecord(name, len(examples), fingerprint(examples), repo_id, columns, label_column)

@@ -3,12 +3,12 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from .config import FineMixConfig
 from .errors import InputError
 from .masks import MASK_VERSION
+from .serialization import Record
 
 
 MIXED, KEPT, COPIED = "mixed", "kept", "copied"
@@ -17,7 +17,7 @@ _WRAPPER = re.compile(r"(^|\.)(module|_orig_mod|_fsdp_wrapped_module|_checkpoint
 
 
 @dataclass(frozen=True)
-class ParameterRecord:
+class ParameterRecord(Record):
     """
     What is done to one parameter or buffer.
 
@@ -45,7 +45,7 @@ class ParameterRecord:
 
 
 @dataclass(frozen=True)
-class MixReport:
+class MixReport(Record):
     """
     What mixing did, or in a dry run would do, to every parameter.
 
@@ -83,23 +83,6 @@ class MixReport:
         """Returns the report with the number of kept scalars filled in for each mixed parameter."""
         records = tuple(replace(record, kept_scalars=kept.get(record.name)) for record in self.parameters)
         return replace(self, parameters=records)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the report as a dictionary that JSON can hold."""
-        parameters = [asdict(record) | {"shape": list(record.shape)} for record in self.parameters]
-        return {
-            "config": self.config.to_dict(),
-            "pretrained": self.pretrained,
-            "mask_version": self.mask_version,
-            "parameters": parameters,
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "MixReport":
-        """Rebuilds a report from [`MixReport.to_dict`]."""
-        records = tuple(ParameterRecord(**(item | {"shape": tuple(item["shape"])})) for item in data["parameters"])
-        config = FineMixConfig.from_dict(data["config"])
-        return cls(config, data["pretrained"], records, data["mask_version"])
 
     def summary(self) -> str:
         """Returns a few lines of text: scalars by action, and each reason for which parameters are not mixed."""

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from .rates import Rate
+from .serialization import Record
 
 
 @dataclass(frozen=True)
-class TriggerEvaluation:
+class TriggerEvaluation(Record):
     """
     What one trigger does to a model.
 
@@ -25,6 +25,8 @@ class TriggerEvaluation:
             Robust accuracy: triggered examples of other labels that are still given their true label.
         flip_rate ([`Rate`]):
             Of the examples of other labels that are right without the trigger, those that it turns to the target.
+        seed (`int`, *optional*, defaults to 0):
+            Seed of random positions.
     """
 
     trigger: str
@@ -33,27 +35,11 @@ class TriggerEvaluation:
     asr: Rate
     ra: Rate
     flip_rate: Rate
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as a dictionary that JSON can hold."""
-        return {
-            "trigger": self.trigger,
-            "position": self.position,
-            "target_label": self.target_label,
-            "asr": self.asr.to_dict(),
-            "ra": self.ra.to_dict(),
-            "flip_rate": self.flip_rate.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "TriggerEvaluation":
-        """Rebuilds an evaluation from [`TriggerEvaluation.to_dict`]."""
-        rates = {name: Rate.from_dict(fields[name]) for name in ("asr", "ra", "flip_rate")}
-        return cls(**{**fields, **rates})
+    seed: int = 0
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Record):
     """
     What was measured on one model.
 
@@ -82,16 +68,3 @@ class Evaluation:
     def _measured(self) -> list[TriggerEvaluation]:
         """Without examples of other labels than the target there is no attack success rate."""
         return [trigger for trigger in self.triggers if trigger.asr.n]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as a dictionary that JSON can hold."""
-        return {
-            "accuracy": self.accuracy.to_dict(),
-            "triggers": [trigger.to_dict() for trigger in self.triggers],
-        }
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "Evaluation":
-        """Rebuilds an evaluation from [`Evaluation.to_dict`]."""
-        triggers = tuple(TriggerEvaluation.from_dict(trigger) for trigger in fields["triggers"])
-        return cls(accuracy=Rate.from_dict(fields["accuracy"]), triggers=triggers)

@@ -1,8 +1,7 @@
 """The record of a purification: what report, card and manifest are made from."""
 
-import json
 import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,20 @@ from .config import FineMixConfig, check_integer
 from .errors import InputError
 from .modeling import PurifyReport
 from .plan import MixReport
+from .records import AdapterRecord, ControlRecord, FigureRecord
 from .report import Evaluation
+from .serialization import Record, check_version, read_json
 
 
 REPORT_FILE = "finemix_report.json"
 REPORT_VERSION = 1
+MAKERS = ("purify", "FineMixTrainer", "FineMixMixin")
 
 _LIBRARIES = ("accelerate", "datasets", "safetensors", "tokenizers", "torch", "transformers")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Record):
     """
     Settings of the fine-tuning step, and the token counts that embedding purification goes by.
 
@@ -58,51 +60,79 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class DataRecord:
+class DataRecord(Record):
     """
     A data set that was used.
 
     Args:
-        name (`str`): Hub id or file name, without a path.
+        name (`str`): Hub id (with configuration and split) or file name, without a path.
         rows (`int`): Number of examples.
-        fingerprint (`str`): sha256 of the examples in their order.
+        fingerprint (`str`, *optional*): sha256 of the examples in their order; `None` if they could not be read twice.
+        repo_id (`str`, *optional*): Id of the Hub data set, if it is one.
+        text_columns (`tuple[str, ...]`, *optional*): The text columns that were asked for; `None` if by usual names.
+        label_column (`str`, *optional*): The same for the labels.
     """
 
     name: str
     rows: int
-    fingerprint: str
+    fingerprint: str | None
+    repo_id: str | None = None
+    text_columns: tuple[str, ...] | None = None
+    label_column: str | None = None
 
 
 @dataclass(frozen=True)
-class PurificationReport:
+class PurificationReport(Record):
     """
     Everything that is known about one purification.
 
     Args:
         suspect (`str`): Hub id and commit, or folder name.
         pretrained (`str`): The same for the base.
+        architecture (`str`): Class of transformers that the model is.
         labels (`dict[int, str]`): The classifier's labels.
         mix (`MixReport`): What was done to each parameter.
         purify (`PurifyReport`): Which embedding rows were reset.
-        recipe (`Recipe`): How the mixed model was fine-tuned.
-        clean_data (`DataRecord`): The clean examples.
+        made_by (`str`): `"purify"`, `"FineMixTrainer"` or `"FineMixMixin"`.
+        fine_tuned (`bool`): Whether the weights changed after mixing.
+        recipe (`Recipe`, *optional*): How `purify` fine-tuned the mixed model.
+        training (`dict[str, Any]`, *optional*): Training arguments of a `FineMixTrainer`.
+        metrics (`dict[str, float]`): What the training script measured by itself.
+        clean_data (`DataRecord`, *optional*): The clean examples.
         evaluation_data (`DataRecord`, *optional*): The examples behind the figures.
         shared_examples (`int`): How many of the evaluation examples are also among the clean ones.
         evaluations (`dict[str, Evaluation]`): Figures by model: `"suspect"`, `"purified"` and whatever is compared.
+        licenses (`dict[str, str | None]`): The licence that the card of `"suspect"` and of `"pretrained"` states.
+        control (`ControlRecord`, *optional*): The positive control.
+        frontier (`FigureRecord`, *optional*): Accuracy against attack success over the recipes that were tried.
+        adapter (`AdapterRecord`, *optional*): What the suspect's adapter was, if it came as one.
         environment (`dict[str, str]`): Versions.
     """
 
     suspect: str
     pretrained: str
+    architecture: str
     labels: dict[int, str]
     mix: MixReport
     purify: PurifyReport
-    recipe: Recipe
-    clean_data: DataRecord
+    made_by: str = "purify"
+    fine_tuned: bool = True
+    recipe: Recipe | None = None
+    training: dict[str, Any] | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    clean_data: DataRecord | None = None
     evaluation_data: DataRecord | None = None
     shared_examples: int = 0
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    licenses: dict[str, str | None] = field(default_factory=dict)
+    control: ControlRecord | None = None
+    frontier: FigureRecord | None = None
+    adapter: AdapterRecord | None = None
     environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not self.architecture.isidentifier() or self.made_by not in MAKERS:
+            raise ValueError(f"it is about a {self.architecture!r} made by {self.made_by!r}")
 
     @property
     def config(self) -> FineMixConfig:
@@ -111,49 +141,33 @@ class PurificationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as a dictionary that JSON can hold."""
-        return {
-            "report_version": REPORT_VERSION,
-            "suspect": self.suspect,
-            "pretrained": self.pretrained,
-            "labels": {str(index): name for index, name in self.labels.items()},
-            "recipe": asdict(self.recipe),
-            "clean_data": asdict(self.clean_data),
-            "evaluation_data": asdict(self.evaluation_data) if self.evaluation_data else None,
-            "shared_examples": self.shared_examples,
-            "evaluations": {name: evaluation.to_dict() for name, evaluation in self.evaluations.items()},
-            "purify": self.purify.to_dict(),
-            "mix": self.mix.to_dict(),
-            "environment": self.environment,
-        }
+        return {"report_version": REPORT_VERSION} | super().to_dict()
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "PurificationReport":
-        """Rebuilds a report from [`PurificationReport.to_dict`]."""
-        return cls(
-            suspect=data["suspect"],
-            pretrained=data["pretrained"],
-            labels={int(index): name for index, name in data["labels"].items()},
-            mix=MixReport.from_dict(data["mix"]),
-            purify=PurifyReport.from_dict(data["purify"]),
-            recipe=Recipe(**data["recipe"]),
-            clean_data=DataRecord(**data["clean_data"]),
-            evaluation_data=DataRecord(**data["evaluation_data"]) if data["evaluation_data"] else None,
-            shared_examples=data["shared_examples"],
-            evaluations={name: Evaluation.from_dict(item) for name, item in data["evaluations"].items()},
-            environment=data["environment"],
-        )
+        """
+        Rebuilds a report from [`PurificationReport.to_dict`].
 
-    def save(self, folder: Path) -> None:
-        """Writes finemix_report.json into a folder."""
-        write_json(folder / REPORT_FILE, self.to_dict())
+        Raises:
+            TypeError: If a value is not of the type that its field is declared with.
+            ValueError: If a field or the version of the report is unknown.
+        """
+        fields = dict(data)
+        check_version(fields.pop("report_version", None), REPORT_VERSION)
+        return super().from_dict(fields)
+
+
+def load_report(folder: Path) -> PurificationReport:
+    """
+    Reads finemix_report.json of a folder, as any file of a stranger.
+
+    Raises:
+        InputError: If there is none, or it is damaged.
+    """
+    return read_json(folder / REPORT_FILE, PurificationReport.from_dict)
 
 
 def environment() -> dict[str, str]:
     """Returns the versions that a result depends on."""
     versions = {name: version(name) for name in _LIBRARIES}
     return {"hf-finemix": __version__, "python": platform.python_version(), **versions}
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a JSON file that reads well and ends with a newline; NaN is refused."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -2,30 +2,35 @@
 
 import inspect
 import json
-from dataclasses import dataclass
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from huggingface_hub.utils import filter_repo_objects
-from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+from huggingface_hub import HfApi
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
-from .checks import check_model, check_not_mixed
-from .config import FineMixConfig
+from .card import DefenseCard
 from .errors import InputError
-from .modeling import PurifyReport, fine_mix_, purify_embeddings_, score_embeddings
+from .evidence import saved_files, saved_tokenizer, write_evidence
+from .hub_errors import hub_errors, retried
+from .job_report import trainer_report
+from .loading import INDEX_FILE, WEIGHTS_FILE, Checkpoint, resolve_checkpoint
+from .manifest import Manifest
+from .modeling import PurifyReport, fine_mix_, purify_embeddings_
 from .plan import MixReport
+from .preparation import Prepared, find_tokenizer, prepare
+from .provenance import Provenance, find_sources
+from .publishing import Published, publish
+from .recompute import mixed_tensors
+from .report import Evaluation
 from .training_args import FineMixTrainingArguments
-from .twin import Pretrained, Twin, load_twin, unwrap
+from .twin import Pretrained, original_architecture, unwrap
 
 
 ARGUMENTS_FILE = "training_args.json"
 
-_PICKLES = ["*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib"]
-# `Trainer.push_to_hub` uploads all of its output folder but the first two; `_save` removes the third.
-_NOT_UPLOADED = ["_*", "checkpoint-*", TRAINING_ARGS_NAME]
 _AVERAGING_HEADS = (
     "ForSequenceClassification",
     "ForTokenClassification",
@@ -58,6 +63,7 @@ class FineMixTrainer(Trainer):
     Attributes:
         mix_report ([`~hf_finemix.plan.MixReport`]): What was done to each parameter.
         purify_report ([`~hf_finemix.modeling.PurifyReport`]): Which embedding rows were reset.
+        provenance ([`~hf_finemix.provenance.Provenance`]): Both, and sha256 of each mixed tensor; on the main process.
 
     Raises:
         InputError: If the model was mixed before or cannot be mixed, or the base does not fit.
@@ -79,18 +85,22 @@ class FineMixTrainer(Trainer):
             args = FineMixTrainingArguments(output_dir="tmp_trainer")
         arguments = inspect.signature(super().__init__).bind(model, args, *trainer_args, **trainer_kwargs).arguments
         _check_push(args)
+        if isinstance(pretrained, (str, Path)):
+            # Once, so that the commit which is mixed is also the one that report and card name.
+            pretrained = resolve_checkpoint(pretrained, "`pretrained`")
         self.mix_report: MixReport | None = None
         self.purify_report: PurifyReport | None = None
-        self._tokenizer = _find_tokenizer(arguments)
+        self.provenance: Provenance | None = None
+        self._tokenizer = find_tokenizer(arguments)
         # A base that was given as an object stays alive only if it will be needed again.
-        self._pretrained = pretrained if model is None else None
+        self._pretrained = pretrained if model is None or isinstance(pretrained, Checkpoint) else None
         # Two steps, so that arguments which either of them refuses leave the model as it was.
-        prepared = None if model is None else _prepare(model, args, pretrained, self._tokenizer)
+        prepared = None if model is None else prepare(model, args, pretrained, self._tokenizer)
         super().__init__(model, args, *trainer_args, **trainer_kwargs)
         if args.fsdp and not (self.is_fsdp_enabled or self.is_fsdp_xla_enabled):
             raise InputError("`fsdp` is set, but FSDP is not active; start the script with `accelerate launch`.")
         if prepared is not None:
-            self._fine_mix(model, prepared)
+            self._fine_mix(model, prepared, pretrained)
         if _averages_over_batch(self.model):
             self.model_accepts_loss_kwargs = False
 
@@ -100,27 +110,120 @@ class FineMixTrainer(Trainer):
             # `Trainer` takes over the trial's settings after it has made the model: too late for those of mixing.
             self._hp_search_setup(trial)
         model = super().call_model_init(trial)
-        self._fine_mix(model, _prepare(model, self.args, self._pretrained, self._tokenizer))
+        self._fine_mix(model, prepare(model, self.args, self._pretrained, self._tokenizer), self._pretrained)
         return model
 
-    def push_to_hub(self, *args: Any, **kwargs: Any) -> Any:
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Makes the repository, as [`~transformers.Trainer.init_hf_repo`] does; failures come in one line."""
+        with hub_errors(self.args.hub_model_id or Path(self.args.output_dir).absolute().name):
+            retried(super().init_hf_repo, token=token, private=private)
+
+    def create_model_card(
+        self,
+        language: str | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        *unused: Any,
+        evaluations: dict[str, Evaluation] | None = None,
+        repo_id: str | None = None,
+        **ignored: Any,
+    ) -> None:
         """
-        Uploads model, tokenizer and card as [`~transformers.Trainer.push_to_hub`] does, but never a pickle.
+        Writes defence card, report and manifest into the output folder, where the model was saved before.
+
+        Args:
+            language, license, tags, model_name: As for [`~transformers.Trainer.create_model_card`].
+            unused, ignored: What else that method takes; the record of the job says it better.
+            evaluations (`dict[str, Evaluation]`, *optional*):
+                Figures by model, from [`~hf_finemix.evaluate_model`]: `"suspect"`, `"purified"`, `"clean model"`.
+            repo_id (`str`, *optional*): Where the model will be published.
 
         Raises:
-            InputError: If there are pickles among the files that would be uploaded.
+            InputError: If no model was saved into the output folder, or the card that lies there cannot be read.
         """
-        _check_uploads(self.args.output_dir)
-        return super().push_to_hub(*args, **kwargs)
+        if not self.is_world_process_zero():
+            return
+        folder = Path(self.args.output_dir)
+        if not ((folder / WEIGHTS_FILE).is_file() or (folder / INDEX_FILE).is_file()):
+            raise InputError(f"`output_dir` {str(folder)!r} holds no model to describe; call `save_model()` first.")
+        sources = find_sources(self.provenance)
+        report = trainer_report(self, self.provenance, sources, evaluations)
+        manifest = Manifest.of(
+            report, sources.suspect, sources.pretrained, self.provenance.tensors, self.provenance.frequencies
+        )
+        own_tags = (tags,) if isinstance(tags, str) else tuple(tags or ())
+        title = model_name or folder.absolute().name
+        card = DefenseCard(report, title, repo_id, license, language, own_tags)
+        files = saved_files(folder)
+        processor = self.processing_class if self.processing_class is not None else self._tokenizer
+        if processor is not None:
+            files |= saved_tokenizer(processor, folder)
+        write_evidence(folder, card, manifest, files)
 
-    def _fine_mix(self, model: PreTrainedModel, prepared: "_Prepared") -> None:
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        *,
+        create_pr: bool = False,
+        **card: Any,
+    ) -> Published | Future | None:
+        """
+        Saves the model and publishes it with tokenizer, defence card, report and manifest, in one commit.
+
+        Args:
+            commit_message, blocking, token, revision, private: As for [`~transformers.Trainer.push_to_hub`].
+            create_pr (`bool`, *optional*, defaults to `False`): Open a pull request instead of committing.
+            card: What [`FineMixTrainer.create_model_card`] takes.
+
+        Returns:
+            [`~hf_finemix.publishing.Published`]: Where it went; a `Future` of it if not `blocking`.
+
+        Raises:
+            InputError: If it cannot be published.
+        """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        repo_id = self.args.hub_model_id or Path(self.args.output_dir).absolute().name
+        self.save_model(_internal_call=True)
+        if not self.is_world_process_zero():
+            return None
+        self.create_model_card(**{"model_name": repo_id.split("/")[-1]} | card)
+        job = partial(
+            publish,
+            self.args.output_dir,
+            repo_id,
+            token=token if token is not None else self.args.hub_token,
+            revision=revision if revision is not None else self.args.hub_revision,
+            private=private if private is not None else self.args.hub_private_repo,
+            create_pr=create_pr,
+            commit_message=commit_message,
+        )
+        return job() if blocking else HfApi().run_as_future(job)
+
+    def _fine_mix(self, model: PreTrainedModel, prepared: Prepared, pretrained: Pretrained) -> None:
         twin, config = prepared.twin, prepared.config
+        source = unwrap(model).name_or_path
         self.mix_report = fine_mix_(model, twin, config, allow_mixed=prepared.allow_mixed)
         if prepared.scores is None:
             self.purify_report = PurifyReport(applicable=twin.embedding is not None, embedding=twin.embedding)
         else:
             self.purify_report = purify_embeddings_(model, twin, config, prepared.scores, tokenizer=self._tokenizer)
         unwrap(model).add_model_tags(self._tag_names)
+        if self.args.process_index:
+            return
+        self.provenance = Provenance(
+            architecture=original_architecture(type(unwrap(model))).__name__,
+            suspect=source,
+            pretrained=pretrained if isinstance(pretrained, Checkpoint) else pretrained.name_or_path,
+            mix=self.mix_report,
+            purify=self.purify_report,
+            tensors=mixed_tensors(model, self.mix_report),
+            frequencies=prepared.frequencies,
+        )
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         # `Trainer` pickles its arguments beside the weights, the Hub token included. Nothing reads that file back:
@@ -138,67 +241,11 @@ class FineMixTrainer(Trainer):
             (folder / ARGUMENTS_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """Everything that mixing a model needs, checked; the model is still as it was."""
-
-    twin: Twin
-    config: FineMixConfig
-    scores: np.ndarray | None
-    allow_mixed: bool
-
-
-def _prepare(
-    model: PreTrainedModel,
-    args: TrainingArguments,
-    pretrained: Pretrained,
-    tokenizer: PreTrainedTokenizerBase | None,
-) -> _Prepared:
-    if isinstance(args, FineMixTrainingArguments):
-        config, source, allow_mixed = args.fine_mix_config(), args.frequencies, args.allow_mixed
-    else:
-        config, source, allow_mixed = FineMixConfig(seed=args.seed), "vocabulary", False
-    if isinstance(model, nn.Module):
-        model = unwrap(model)
-        check_model(model)
-    if not isinstance(model, PreTrainedModel):
-        raise InputError(f"`model` is a {type(model).__name__}, but must be a model of transformers.")
-    if not allow_mixed:
-        check_not_mixed(model)
-    twin = load_twin(model, pretrained)
-    # Scores come from the suspect's own weights, so they are taken before these are mixed. A model that was mixed
-    # before has none left to score.
-    scores = None
-    if twin.embedding is not None and config.purify_top_k and not getattr(model.config, "finemix", None):
-        if tokenizer is None and source != "vocabulary":
-            raise InputError(f"`frequencies` is {source!r}, which needs a tokenizer; pass it as `processing_class`.")
-        scores = score_embeddings(model, twin, source, tokenizer=tokenizer, frequency_floor=config.frequency_floor)
-    return _Prepared(twin, config, scores, allow_mixed)
-
-
-def _find_tokenizer(arguments: dict[str, Any]) -> PreTrainedTokenizerBase | None:
-    # As `Trainer` does when it saves: without a processing class, the tokenizer of the data collator.
-    processing_class = arguments.get("processing_class")
-    if processing_class is None:
-        processing_class = getattr(arguments.get("data_collator"), "tokenizer", None)
-    return processing_class if isinstance(processing_class, PreTrainedTokenizerBase) else None
-
-
 def _check_push(args: TrainingArguments) -> None:
-    if not args.push_to_hub:
-        return
-    if args.hub_strategy != "end":
+    if args.push_to_hub and args.hub_strategy != "end":
         raise InputError(
             f"`hub_strategy` is {args.hub_strategy.value!r}, which would publish half-trained weights; use 'end'."
         )
-    _check_uploads(args.output_dir)
-
-
-def _check_uploads(output_dir: str) -> None:
-    folder = Path(output_dir)
-    files = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-    for name in filter_repo_objects(files, allow_patterns=_PICKLES, ignore_patterns=_NOT_UPLOADED):
-        raise InputError(f"`output_dir` holds {name!r}, a pickle, which a push would publish; move it away.")
 
 
 def _averages_over_batch(model: PreTrainedModel) -> bool:

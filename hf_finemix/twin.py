@@ -45,6 +45,19 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model
 
 
+def original_architecture(cls: type) -> type[PreTrainedModel]:
+    """
+    Returns the class of transformers that a mixin class was made from.
+
+    Raises:
+        InputError: If `cls` does not derive from one.
+    """
+    for base in cls.__mro__:
+        if issubclass(base, PreTrainedModel) and base.__module__.startswith("transformers."):
+            return base
+    raise InputError(f"`{cls.__name__}` derives from no model class of transformers; list one after FineMixMixin.")
+
+
 def load_twin(model: PreTrainedModel, pretrained: Pretrained) -> Twin:
     """
     Loads the pretrained counterpart of a model, on the CPU and in the dtype of each of its parameters.

@@ -221,7 +221,7 @@ def test_a_second_signal_does_not_keep_the_folders_from_going(workplace, capsys,
 
     removed, rmtree = [], shutil.rmtree
     monkeypatch.setattr("hf_finemix.cli.main._stopped_at", float("-inf"))
-    monkeypatch.setattr("hf_finemix.pipeline.write_manifest", stopped)
+    monkeypatch.setattr("hf_finemix.pipeline.write_evidence", stopped)
     monkeypatch.setattr("hf_finemix.output.shutil.rmtree", remove)
     before = sorted(workplace.root.rglob("*"))
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]

@@ -8,52 +8,54 @@ import sys
 import pytest
 from huggingface_hub import ModelCard
 
-from .hub import COMMIT, serve
+from .hub import LoopbackHub, environment
 
 
-def hf_finemix(arguments, home, endpoint, offline="0"):
+def hf_finemix(arguments, home, hub, **variables):
     """Runs a command in a process of its own, whose Hub is the loopback one."""
-    environment = os.environ | {
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": str(home),
-        "HF_HUB_OFFLINE": offline,
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
     command = [sys.executable, "-m", "hf_finemix.cli.main", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    variables = os.environ | environment(hub, home, **variables)
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture
-def hub(workplace):
+def hub():
+    with LoopbackHub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def commits(workplace, hub):
     # What a suspect's repository may hold besides: none of it is wanted.
     (workplace.suspect / "pytorch_model.bin").write_bytes(b"a pickle")
     (workplace.suspect / "modeling_custom.py").write_text("raise SystemExit('ran')")
-    with serve({"someone/suspect": workplace.suspect, "org/base": workplace.base}) as (endpoint, requests):
-        yield endpoint, requests
+    return {
+        "someone/suspect": hub.add_model("someone/suspect", workplace.suspect),
+        "org/base": hub.add_model("org/base", workplace.base),
+    }
 
 
-def test_purify_hub_ids(workplace, hub):
-    endpoint, requests = hub
+def test_purify_hub_ids(workplace, hub, commits):
     arguments = workplace.arguments(suspect="someone/suspect", pretrained="org/base@main")
-    result = hf_finemix(arguments, workplace.root / "home", endpoint)
+    result = hf_finemix(arguments, workplace.root / "home", hub)
     assert result.returncode == 0, result.stderr
     manifest = json.loads((workplace.output / "finemix_manifest.json").read_text())
     for name, repository in (("suspect", "someone/suspect"), ("pretrained", "org/base")):
         assert manifest["inputs"][name]["repo_id"] == repository
-        assert manifest["inputs"][name]["commit"] == COMMIT
+        assert manifest["inputs"][name]["commit"] == commits[repository]
     assert ModelCard.load(workplace.output / "README.md").data.base_model == ["someone/suspect", "org/base"]
-    fetched = [request for request in requests if "resolve" in request]
-    assert fetched and all(f"/resolve/{COMMIT}/" in request for request in fetched)
-    assert not [request for request in requests if "pytorch_model" in request or ".py" in request]
+    paths = [request.path for request in hub.requests]
+    fetched = [path for path in paths if "resolve" in path]
+    pinned = tuple(f"/{repository}/resolve/{commit}/" for repository, commit in commits.items())
+    assert fetched and all(path.startswith(pinned) for path in fetched)
+    assert not [path for path in paths if "pytorch_model" in path or ".py" in path]
 
 
-def test_second_run_needs_no_network(workplace, hub):
-    endpoint, _ = hub
+def test_second_run_needs_no_network(workplace, hub, commits):
     scan = ["scan", "someone/suspect", "--pretrained", "org/base", "--json"]
-    first = hf_finemix(scan, workplace.root / "home", endpoint)
+    first = hf_finemix(scan, workplace.root / "home", hub)
     assert first.returncode == 0, first.stderr
-    second = hf_finemix(scan, workplace.root / "home", endpoint, offline="1")
+    second = hf_finemix(scan, workplace.root / "home", hub, HF_HUB_OFFLINE="1")
     assert second.returncode == 0, second.stderr
     assert second.stdout == first.stdout
 
@@ -62,9 +64,8 @@ def test_second_run_needs_no_network(workplace, hub):
     ("suspect", "message"),
     [("someone/nothing", "neither a local folder nor a Hub repository"), ("someone/suspect@v9", "no revision 'v9'")],
 )
-def test_what_the_hub_lacks_gets_one_line(workplace, hub, suspect, message):
-    endpoint, _ = hub
-    result = hf_finemix(workplace.arguments(suspect=suspect), workplace.root / "home", endpoint)
+def test_what_the_hub_lacks_gets_one_line(workplace, hub, commits, suspect, message):
+    result = hf_finemix(workplace.arguments(suspect=suspect), workplace.root / "home", hub)
     assert result.returncode == 2
     assert message in result.stderr and result.stderr.count("\n") == 1
     assert not workplace.output.exists()

@@ -36,6 +36,7 @@ def add_triggers(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--target-label", metavar="L", help="label (id or name) that the trigger is meant to cause")
     parser.add_argument("--position", choices=POSITIONS, default="random", help="where to insert it (default: random)")
+    parser.add_argument("--trigger-seed", type=int, metavar="N", help="seed of random positions (default: the --seed)")
 
 
 def add_frequencies(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +47,18 @@ def add_frequencies(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="source of token counts: vocabulary, wordfreq, or a text file with one text a line (default: vocabulary)",
     )
+
+
+def add_hub(parser: argparse.ArgumentParser) -> None:
+    """Adds what a publication can be told."""
+    visibility = parser.add_mutually_exclusive_group()
+    visibility.add_argument(
+        "--private", action="store_true", default=None, help="make a new repository private; refuse a public one"
+    )
+    visibility.add_argument(
+        "--public", dest="private", action="store_false", help="make a new repository public; refuse a private one"
+    )
+    parser.add_argument("--commit-message", metavar="TEXT", help="first line of the commit's message")
 
 
 def check_triggers(args: argparse.Namespace) -> None:
@@ -76,7 +89,8 @@ def make_triggers(args: argparse.Namespace, label2id: dict[str, int], num_labels
     if not args.trigger:
         return []
     target = find_label(args.target_label, label2id, num_labels, "--target-label")
-    return [Trigger(text, target, args.position, args.seed) for text in args.trigger]
+    seed = args.trigger_seed if args.trigger_seed is not None else args.seed or 0
+    return [Trigger(text, target, args.position, seed) for text in args.trigger]
 
 
 def show_progress() -> bool:

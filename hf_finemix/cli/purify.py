@@ -1,17 +1,29 @@
 """`hf-finemix purify`: the whole job on a suspect from the Hub or a folder."""
 
 import argparse
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..choices import SELECTIONS
 from ..errors import InputError
-from .arguments import add_columns, add_frequencies, add_triggers, check_triggers, make_triggers, show_progress
+from .arguments import (
+    add_columns,
+    add_frequencies,
+    add_hub,
+    add_triggers,
+    check_triggers,
+    make_triggers,
+    show_progress,
+)
 
 
 if TYPE_CHECKING:
-    from ..pipeline import Job
+    from ..config import FineMixConfig
+    from ..pipeline import Job, PurifyResult
     from ..results import Recipe
+
+    _Settings = TypeVar("_Settings", FineMixConfig, Recipe)
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -31,24 +43,28 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument(
         "--keep-ratio",
         type=float,
-        default=0.3,
         metavar="R",
         help="share of the scalars that keep the suspect's value, from 0 to 1 (default: 0.3)",
     )
+    parser.add_argument("--selection", choices=SELECTIONS, help="which scalars keep it (default: random)")
     parser.add_argument(
-        "--selection", choices=SELECTIONS, default="random", help="which scalars keep it (default: random)"
+        "--purify-top-k", type=int, metavar="K", help="suspicious word embeddings to reset (default: 200)"
     )
     parser.add_argument(
-        "--purify-top-k", type=int, default=200, metavar="K", help="suspicious word embeddings to reset (default: 200)"
+        "--recipe", metavar="YAML", help="file with the settings of a card; options given here go before them"
     )
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the clean data (default: 8)")
     parser.add_argument("--learning-rate", type=float, metavar="LR", help="peak learning rate (default: 1e-4)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="examples a step (default: 8)")
     parser.add_argument("--max-length", type=int, metavar="N", help="longest input in tokens (default: 128)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of masks and fine-tuning (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of masks and fine-tuning (default: 0)")
     add_frequencies(parser)
+    parser.set_defaults(frequencies=None)
     parser.add_argument("--eval-data", metavar="DATA", help="other clean examples, to measure before and after")
+    parser.add_argument("--clean-model", metavar="MODEL", help="a model without a backdoor, measured as the baseline")
     add_triggers(parser)
+    parser.add_argument("--push-to-hub", metavar="REPO", help="publish the result there, as `hf-finemix push` does")
+    add_hub(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     return parser
 
@@ -60,17 +76,23 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--output is missing; name a new folder, or use --dry-run.")
     if args.trigger and args.eval_data is None:
         raise InputError("--trigger needs --eval-data, clean examples to insert it into.")
-    from dataclasses import fields, replace
+    if args.clean_model and args.eval_data is None:
+        raise InputError("--clean-model needs --eval-data, the examples to measure it on.")
 
-    from ..card import CARD_FILE
     from ..config import FineMixConfig
+    from ..loading import CARD_FILE
     from ..pipeline import DEFAULT_RECIPE, prepare
     from ..pipeline import run as run_job
+    from ..publishing import check_target
+    from ..recipes import read_recipe
     from .console import figures
 
-    config = FineMixConfig(args.keep_ratio, args.selection, args.seed, args.purify_top_k)
-    given = {item.name: getattr(args, item.name, None) for item in fields(DEFAULT_RECIPE)}
-    recipe = replace(DEFAULT_RECIPE, **{name: value for name, value in given.items() if value is not None})
+    config, recipe = FineMixConfig(), DEFAULT_RECIPE
+    if args.recipe is not None:
+        config, recipe = read_recipe(args.recipe, config, recipe)
+    config, recipe = _with_options(config, args), _with_options(recipe, args)
+    if args.push_to_hub is not None and not args.dry_run:
+        check_target(args.push_to_hub)
     job = prepare(
         args.suspect,
         args.pretrained,
@@ -80,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         text_columns=args.text_column,
         label_column=args.label_column,
         evaluation_dataset=args.eval_data,
+        clean_model=args.clean_model,
     )
     triggers = make_triggers(args, job.model.config.label2id, job.model.config.num_labels)
     if args.dry_run:
@@ -91,7 +114,27 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("Nothing was measured; --eval-data measures the model before and after.")
     print(f"Purified model: {args.output} (its card: {Path(args.output) / CARD_FILE})")
+    if args.push_to_hub is not None:
+        _push(result, args)
     return 0
+
+
+def _with_options(settings: "_Settings", args: argparse.Namespace) -> "_Settings":
+    from dataclasses import fields, replace
+
+    given = {item.name: getattr(args, item.name, None) for item in fields(settings)}
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
+def _push(result: "PurifyResult", args: argparse.Namespace) -> None:
+    from .push import print_published
+
+    try:
+        published = result.push_to_hub(args.push_to_hub, private=args.private, commit_message=args.commit_message)
+    except (RuntimeError, OSError, InputError) as error:
+        command = shlex.join(["hf-finemix", "push", args.output, args.push_to_hub])
+        raise RuntimeError(f"{error} The purified model is safe; `{command}` publishes it.") from error
+    print_published(published)
 
 
 def _print_plan(job: "Job", recipe: "Recipe") -> None:

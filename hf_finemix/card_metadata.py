@@ -1,0 +1,80 @@
+"""The YAML header of a defence card: what the Hub reads."""
+
+from huggingface_hub import EvalResult, ModelCardData
+from transformers.modelcard import TASK_MAPPING
+
+from .markdown import hub_source, one_line
+from .rates import Rate
+from .results import PurificationReport
+
+
+TAGS = ("hf-finemix", "fine-mixing", "backdoor-defense")
+
+
+def pipeline_tag(architecture: str) -> str | None:
+    """Returns the Hub's task for a class of transformers, `None` if it has none."""
+    for task, mapping in TASK_MAPPING.items():
+        for names in mapping.values():
+            if architecture in ((names,) if isinstance(names, str) else names):
+                return task
+    return None
+
+
+def hub_ids(report: PurificationReport) -> list[str] | None:
+    """Returns the Hub ids of suspect and base, without commits; `None` if neither is on the Hub."""
+    found = (hub_source(label) for label in (report.suspect, report.pretrained))
+    return [source[0] for source in found if source] or None
+
+
+def metadata(
+    report: PurificationReport, title: str, license_id: str | None = None, tags: tuple[str, ...] = ()
+) -> ModelCardData:
+    """
+    Makes the header.
+
+    Args:
+        report ([`~hf_finemix.results.PurificationReport`]): The record of the job.
+        title (`str`): Name of the model.
+        license_id (`str`, *optional*): Licence to state.
+        tags (`tuple[str, ...]`, *optional*): Tags beside ours.
+    """
+    bases = hub_ids(report)
+    results = _results(report)
+    records = (report.clean_data, report.evaluation_data)
+    datasets = dict.fromkeys(record.repo_id for record in records if record is not None and record.repo_id)
+    return ModelCardData(
+        license=license_id,
+        library_name="transformers",
+        pipeline_tag=pipeline_tag(report.architecture),
+        tags=[*TAGS, *(tag for tag in tags if tag not in TAGS)],
+        base_model=bases,
+        base_model_relation="merge" if bases else None,
+        datasets=list(datasets) or None,
+        metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
+        eval_results=results or None,
+        model_name=one_line(title) if results else None,
+    )
+
+
+def _results(report: PurificationReport) -> list[EvalResult]:
+    evaluation, data = report.evaluations.get("purified"), report.evaluation_data
+    if evaluation is None or data is None:
+        return []
+    task = pipeline_tag(report.architecture) or "text-classification"
+    rates: list[tuple[str, str, Rate]] = [("accuracy", "Accuracy", evaluation.accuracy)]
+    for trigger in evaluation.triggers:
+        suffix = f" (trigger “{one_line(trigger.trigger)[:60]}”)"
+        rates.append(("attack_success_rate", f"Attack success rate{suffix}", trigger.asr))
+        rates.append(("robust_accuracy", f"Robust accuracy{suffix}", trigger.ra))
+    return [
+        EvalResult(
+            task_type=task,
+            dataset_type=one_line(data.repo_id or data.name),
+            dataset_name=one_line(data.name),
+            metric_type=kind,
+            metric_name=name,
+            metric_value=round(rate.value, 4),
+        )
+        for kind, name, rate in rates
+        if rate.value is not None
+    ]

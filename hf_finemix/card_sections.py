@@ -1,0 +1,324 @@
+"""The sections of a defence card, each as Markdown made from the report."""
+
+import shlex
+from collections.abc import Sequence
+
+from .markdown import code, escape, hub_source, one_line, percent, table, with_interval
+from .rates import Rate
+from .recipes import settings, to_yaml
+from .report import Evaluation, TriggerEvaluation
+from .results import DataRecord, PurificationReport
+
+
+BASELINE = "clean model"
+
+_SHOWN_TOKENS = 20
+_SHOWN_PARAMETERS = 6
+
+
+def verdict(report: PurificationReport) -> str:
+    """Returns what was measured, in plain words."""
+    before, after = report.evaluations.get("suspect"), report.evaluations.get("purified")
+    if before is None or after is None:
+        return "**Not evaluated.** Nothing was measured on this model: treat it as untested."
+    accuracy = f"Accuracy went from {percent(before.accuracy)} to {percent(after.accuracy)}."
+    if not after.triggers:
+        return f"**No attack known.** No trigger was tested, so nothing is known about a backdoor. {accuracy}"
+    worst = after.worst
+    if worst is None:
+        return f"**No attack measured.** All evaluation examples have the label that the trigger aims at. {accuracy}"
+    position = after.triggers.index(worst)
+    baseline = report.evaluations.get(BASELINE)
+    return _attack_verdict(
+        before.triggers[position], worst, baseline and baseline.triggers[position], len(after.triggers)
+    ) + (f" {accuracy} None of this proves that the model is clean.")
+
+
+def _attack_verdict(
+    before: TriggerEvaluation, after: TriggerEvaluation, baseline: TriggerEvaluation | None, count: int
+) -> str:
+    which = f"The trigger {code(after.trigger)}"
+    if count > 1:
+        which += f", the worst of {count} tested,"
+    sentence = f"{which} succeeded in {percent(before.asr)} of tries before and in {percent(after.asr)} now"
+    weaker = after.asr.high < before.asr.low
+    if baseline is None or baseline.asr.value is None:
+        lead = "The tested attack is weaker." if weaker else "The tested attack works as before."
+        return f"**{lead}** {sentence}. How much of that is ordinary error is not known: no clean model was measured."
+    sentence += f"; a model that never had the backdoor errs that way in {percent(baseline.asr)}."
+    if after.asr.value <= baseline.asr.high:
+        lead = "The tested attack is down to the level of ordinary errors."
+    else:
+        lead = "The tested attack is weaker, but not gone." if weaker else "The tested attack works as before."
+    return f"**{lead}** {sentence}"
+
+
+def steps(report: PurificationReport) -> str:
+    """Returns what was done, in one or two sentences."""
+    reset = " and suspicious word embeddings were reset" if report.purify.tokens else ""
+    done = f"The weights were mixed with the clean pretrained ones{reset}."
+    if report.made_by != "FineMixMixin":
+        after = "was fine-tuned on a small clean data set" if report.fine_tuned else "was not fine-tuned"
+        return f"{done} The result {after}."
+    if report.fine_tuned:
+        return f"{done} Whoever published the result trained it further, in a way that is not recorded here."
+    return f"{done} Nothing else was done."
+
+
+def data(record: DataRecord | None) -> str:
+    """Returns a data set with its size and fingerprint."""
+    if record is None:
+        return "none"
+    proof = f"sha256 `{record.fingerprint[:16]}…`" if record.fingerprint else "no fingerprint"
+    return f"{escape(record.name)}, {record.rows} examples, {proof}"
+
+
+def figures(report: PurificationReport) -> str:
+    """Returns the figures of all models, one table for each trigger, or a sentence if nothing was measured."""
+    if not report.evaluations:
+        return "Not measured: no evaluation data was given."
+    triggers = next(iter(report.evaluations.values())).triggers
+    if not triggers:
+        rows = [[escape(name), _cell(item.accuracy)] for name, item in report.evaluations.items()]
+        return f"{table(['model', 'ACC (%)'], rows)}\n\n{_counts(report.evaluations, None)}"
+    return "\n\n".join(_trigger_figures(report, index) for index in range(len(triggers)))
+
+
+def _trigger_figures(report: PurificationReport, index: int) -> str:
+    evaluations = report.evaluations
+    rows = []
+    for name, item in evaluations.items():
+        trigger = item.triggers[index]
+        rates = (item.accuracy, trigger.asr, trigger.ra, trigger.flip_rate)
+        rows.append([escape(name), *map(_cell, rates)])
+    shown = next(iter(evaluations.values())).triggers[index]
+    target = report.labels.get(shown.target_label, "no name")
+    return (
+        f"Trigger {code(shown.trigger, 80)} at {_place(shown.position)}, target label {shown.target_label} "
+        f"({escape(target, 40)}):\n\n"
+        f"{table(['model', 'ACC (%)', 'ASR (%)', 'RA (%)', 'flip rate (%)'], rows)}\n\n{_counts(evaluations, index)}"
+    )
+
+
+def _place(position: str) -> str:
+    return "a random position" if position == "random" else f"the {escape(position)}"
+
+
+def _cell(rate: Rate) -> str:
+    return (
+        "no examples"
+        if rate.value is None
+        else f"{100 * rate.value:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+    )
+
+
+def _counts(evaluations: dict[str, Evaluation], index: int | None) -> str:
+    first = next(iter(evaluations.values()))
+    if index is None:
+        return f"Measured on {first.accuracy.n} examples."
+    right = ", ".join(f"{item.triggers[index].flip_rate.n} ({escape(name)})" for name, item in evaluations.items())
+    return (
+        f"Measured on {first.accuracy.n} examples for ACC, {first.triggers[index].asr.n} for ASR and RA; flip rate on "
+        f"{right}."
+    )
+
+
+def baseline_note(report: PurificationReport) -> str:
+    """Returns what the clean-model baseline is, or that there is none."""
+    if BASELINE in report.evaluations:
+        return (
+            f"The row “{BASELINE}” is the baseline: a model fine-tuned without poison, which errs, too. Compare ASR "
+            "with its row, never with zero."
+        )
+    return (
+        "No clean-model baseline was measured: a model without any backdoor also errs, so that its ASR is not zero "
+        "either."
+    )
+
+
+def metrics(report: PurificationReport) -> str:
+    """Returns the figures that a training script measured by itself."""
+    return table(["metric", "value"], [[escape(name), f"{value:.4f}"] for name, value in report.metrics.items()])
+
+
+def recipe_yaml(report: PurificationReport) -> str:
+    """Returns the settings as YAML that can be pasted into a file."""
+    if report.recipe is not None:
+        return to_yaml(settings(report.config, report.recipe, report.mix.mask_version))
+    if report.training is not None:
+        return to_yaml(report.training)
+    return to_yaml(report.config.to_dict() | {"mask_version": report.mix.mask_version})
+
+
+def recipe_code(report: PurificationReport, name: str) -> tuple[str, str]:
+    """Returns the language and the text of a code block that repeats the job with the settings in recipe.yaml."""
+    if report.made_by == "purify":
+        return "console", _command(report, name)
+    return "python", (_trainer_script(report) if report.made_by == "FineMixTrainer" else _mixin_script(report))
+
+
+def _command(report: PurificationReport, name: str) -> str:
+    arguments = [f"hf-finemix purify {_quote(report.suspect)}", f"--pretrained {_quote(report.pretrained)}"]
+    for option, record in (("--clean-data", report.clean_data), ("--eval-data", report.evaluation_data)):
+        if record is not None:
+            arguments.append(f"{option} {_quote(record.name)}")
+    if report.clean_data is not None:
+        arguments += [f"--text-column {_quote(column)}" for column in report.clean_data.text_columns or ()]
+        if report.clean_data.label_column is not None:
+            arguments.append(f"--label-column {_quote(report.clean_data.label_column)}")
+    triggers = next(iter(report.evaluations.values())).triggers if report.evaluations else ()
+    if triggers:
+        first = triggers[0]
+        # One command tries several triggers, but at one position and for one label.
+        alike = [
+            item
+            for item in triggers
+            if (item.target_label, item.position, item.seed) == (first.target_label, first.position, first.seed)
+        ]
+        arguments += [f"--trigger {_quote(item.trigger)}" for item in alike]
+        arguments.append(f"--target-label {first.target_label} --position {_quote(first.position)}")
+        if first.seed:
+            arguments.append(f"--trigger-seed {first.seed}")
+    arguments.append(f"--recipe recipe.yaml --output {_quote(name)}")
+    return " \\\n    ".join(arguments)
+
+
+def _trainer_script(report: PurificationReport) -> str:
+    return f"""import yaml
+from hf_finemix import FineMixTrainer, FineMixTrainingArguments
+from transformers import {report.architecture}
+
+with open("recipe.yaml") as file:
+    settings = yaml.safe_load(file)
+trainer = FineMixTrainer(
+    model={_from_pretrained(report)},
+    pretrained={_text(report.pretrained)},
+    args=FineMixTrainingArguments("purified", **settings),
+    train_dataset=clean,  # the clean examples, tokenised
+    processing_class=tokenizer,
+)
+trainer.train()"""
+
+
+def _mixin_script(report: PurificationReport) -> str:
+    return f"""import yaml
+from hf_finemix import FineMixConfig, fine_mix_, purify_embeddings_, score_embeddings
+from transformers import {report.architecture}
+
+with open("recipe.yaml") as file:
+    settings = yaml.safe_load(file)
+settings.pop("mask_version")
+config = FineMixConfig(**settings)
+model = {_from_pretrained(report)}
+scores = score_embeddings(model, {_text(report.pretrained)})
+fine_mix_(model, {_text(report.pretrained)}, config)
+purify_embeddings_(model, {_text(report.pretrained)}, config, scores)"""
+
+
+def _from_pretrained(report: PurificationReport) -> str:
+    found = hub_source(report.suspect)
+    name, revision = (report.suspect, "") if found is None else (found[0], f", revision={_text(found[1])}")
+    return f"{report.architecture}.from_pretrained({_text(name)}{revision}, use_safetensors=True)"
+
+
+def _quote(text: str) -> str:
+    return shlex.quote(_unfenced(text))
+
+
+def _text(text: str) -> str:
+    return repr(_unfenced(text)) if "'" in text else f'"{_unfenced(text)}"'.replace("\\", "\\\\")
+
+
+def _unfenced(text: str) -> str:
+    # Backticks could end the block that the text stands in.
+    return one_line(text.replace("`", " "))
+
+
+def mixing(report: PurificationReport) -> str:
+    """Returns how much was mixed, and what was not and why."""
+    mix = report.mix
+    kept = [record for record in mix.parameters if record.action == "kept"]
+    share = "an unknown share" if mix.kept_share is None else f"{100 * mix.kept_share:.2f} %"
+    sentence = f"Of {mix.mixed_scalars:,} mixed scalars {share} kept the suspect's value, before the fine-tuning."
+    if kept:
+        names = ", ".join(f"{code(record.name, 80)} ({escape(record.reason)})" for record in kept[:_SHOWN_PARAMETERS])
+        more = len(kept) - _SHOWN_PARAMETERS
+        sentence += f" Not mixed: {names}{f' and {more} more' if more > 0 else ''}."
+    return sentence
+
+
+def tokens(report: PurificationReport) -> str:
+    """Returns which word embeddings were reset."""
+    purify = report.purify
+    if not purify.applicable:
+        return "Not applicable: the model has no word embedding with a pretrained counterpart."
+    if not purify.tokens:
+        return "Embedding purification was turned off."
+    shown = ", ".join(escape(token.token or f"id {token.id}", 40) for token in purify.tokens[:_SHOWN_TOKENS])
+    more = len(purify.tokens) - _SHOWN_TOKENS
+    rest = f" and {more} more" if more > 0 else ""
+    tied = " The output layer shares these rows and changed with them." if purify.tied_output else ""
+    return (
+        f"{len(purify.tokens)} of {purify.vocabulary:,} word embeddings were reset to the pretrained row, the most "
+        f"suspicious first: {shown}{rest}.{tied} A token in this list is no proof of a "
+        "backdoor: such a list is never empty."
+    )
+
+
+def not_tested(report: PurificationReport) -> Sequence[str]:
+    """Returns what nobody has looked at, as sentences."""
+    after = report.evaluations.get("purified")
+    if after is None:
+        lines = ["Nothing was tested: neither accuracy nor any trigger."]
+    elif not after.triggers:
+        lines = ["No trigger was tried; only accuracy was measured."]
+    else:
+        names = ", ".join(code(item.trigger) for item in after.triggers)
+        lines = [f"Any trigger but {names}: other words, sentences, styles of writing, combinations."]
+    lines.append("Attackers who knew this defence and prepared the model for it.")
+    if report.evaluations and BASELINE not in report.evaluations:
+        lines.append("A clean model of the same kind, as a baseline.")
+    if report.control is None:
+        lines.append(
+            "A positive control: whether the same recipe removes a backdoor that was planted for the purpose."
+        )
+    if after is not None:
+        lines.append("Texts of another kind, language or length than those of the evaluation data.")
+    lines.append("The model after conversion, quantisation or further training.")
+    return lines
+
+
+def control(report: PurificationReport) -> str:
+    """Returns what became of a backdoor that was planted on purpose, and what that does not show."""
+    record = report.control
+    before, after = with_interval(record.before), with_interval(record.after)
+    return (
+        f"A backdoor with the trigger {code(record.trigger)} was planted in a copy of the suspect, and the same "
+        f"recipe applied. Its attack success rate went from {before} to {after}. "
+        "That shows what the recipe does to this one backdoor. Another backdoor may be more stubborn, and the "
+        "published weights were never touched by the control."
+    )
+
+
+def adapter(report: PurificationReport) -> str:
+    """Returns what adapter the suspect came as."""
+    record = report.adapter
+    rank = "" if record.rank is None else f" of rank {record.rank}"
+    modules = ", ".join(code(name) for name in record.modules[:_SHOWN_TOKENS])
+    return (
+        f"The suspect came as a {escape(record.method)} adapter{rank} on {modules}. It was merged into its base "
+        "before the mixing; what is published here is a whole model, since a random mask leaves no delta of low rank."
+    )
+
+
+def licence(report: PurificationReport, chosen: str | None) -> str:
+    """Returns the licences of both inputs, and what that means for this model."""
+    stated = {name: report.licenses.get(name) for name in ("suspect", "pretrained")}
+    words = ", ".join(f"{name}: {escape(text) if text else 'none stated'}" for name, text in stated.items())
+    if chosen is None:
+        conclusion = "They give no single licence for this model, so none is stated here; ask their authors."
+    elif chosen in stated.values() and len(set(stated.values())) == 1:
+        conclusion = "This model, which derives from both, keeps it."
+    else:
+        conclusion = f"The publisher of this model states: {escape(chosen)}."
+    return f"Licences of the cards of what went in: {words}. {conclusion}"

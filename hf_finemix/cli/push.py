@@ -1,0 +1,56 @@
+"""`hf-finemix push`: publish an output folder on the Hub, in one commit."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from .arguments import add_hub
+
+
+if TYPE_CHECKING:
+    from ..publishing import Published
+
+
+def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the command's parser."""
+    parser = commands.add_parser(
+        "push",
+        help="publish an output folder on the Hub, in one commit",
+        description="Upload model, tokenizer, card, report and manifest of an output folder, and nothing else. The "
+        "token is the one of `hf auth login`, or HF_TOKEN.",
+    )
+    parser.add_argument("folder", metavar="DIR", help="output folder of purify, of a trainer or of a mixin")
+    parser.add_argument("repo_id", metavar="REPO", help="Hub id; the repository is made if it does not exist")
+    add_hub(parser)
+    parser.add_argument("--revision", metavar="BRANCH", help="branch to commit to; made if it does not exist")
+    parser.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing")
+    parser.add_argument(
+        "--sign-key", metavar="PEM", help="private key of an elliptic curve, to sign the files with (extra: sign)"
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    from ..publishing import publish
+
+    published = publish(
+        args.folder,
+        args.repo_id,
+        private=args.private,
+        revision=args.revision,
+        create_pr=args.create_pr,
+        commit_message=args.commit_message,
+        sign_key=args.sign_key,
+    )
+    print_published(published)
+    return 0
+
+
+def print_published(published: "Published") -> None:
+    """Prints where a model went."""
+    from .console import printable
+
+    for name in published.removed:
+        print(f"Removed from the repository, because it would be loaded with the model: {printable(name)}")
+    print(f"Published {len(published.files)} files: {published.pr_url or published.commit_url}")
+    print(f"Anybody can check them: hf-finemix verify {published.repo_id}")

@@ -1,0 +1,75 @@
+"""Report, card and manifest of a folder: written after everything else, over exactly the files that belong to it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from .card import DefenseCard, read_card, update_card
+from .hashes import describe_files
+from .loading import CARD_FILE, CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, index_shards
+from .manifest import Manifest, load_manifest
+from .output import replace_text
+from .publishable import GENERATION_FILE
+from .results import REPORT_FILE
+from .serialization import to_json
+
+
+def saved_files(folder: Path) -> set[str]:
+    """Returns the names of the files that `save_pretrained` of a model leaves in a folder."""
+    names = {WEIGHTS_FILE} if (folder / WEIGHTS_FILE).is_file() else {INDEX_FILE, *index_shards(folder, "the model")}
+    if (folder / GENERATION_FILE).is_file():
+        names.add(GENERATION_FILE)
+    return {CONFIG_FILE, *names}
+
+
+def saved_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> set[str]:
+    """Saves a tokenizer into a folder and returns the names of the files that it wrote, and of no other."""
+    paths = (Path(path) for path in tokenizer.save_pretrained(folder) or ())
+    return {path.relative_to(folder).as_posix() for path in paths if path.is_file()}
+
+
+def write_evidence(folder: Path, card: DefenseCard, manifest: Manifest, files: Iterable[str]) -> Manifest:
+    """
+    Writes report, card and manifest into a folder that holds the model.
+
+    A card that lies there already keeps its owner's own parts.
+
+    Args:
+        folder (`Path`): The folder.
+        card ([`~hf_finemix.card.DefenseCard`]): The card, with the report.
+        manifest ([`~hf_finemix.manifest.Manifest`]): The manifest but for its outputs.
+        files (`Iterable[str]`): The files of model and tokenizer.
+
+    Returns:
+        [`~hf_finemix.manifest.Manifest`]: The manifest as it was written.
+
+    Raises:
+        InputError: If the card that lies there cannot be read.
+    """
+    text, seal = update_card(card, read_card(folder))
+    replace_text(folder / REPORT_FILE, to_json(card.report.to_dict()))
+    replace_text(folder / CARD_FILE, text)
+    figures = [] if card.report.frontier is None else [card.report.frontier.file]
+    outputs = describe_files(folder, {*files, *figures, REPORT_FILE, CARD_FILE})
+    manifest = manifest.with_outputs(outputs, seal)
+    manifest.save(folder)
+    return manifest
+
+
+def rewrite_card(folder: Path, card: DefenseCard) -> Path:
+    """
+    Renders the card of a folder again, and brings its entry in the manifest up to date.
+
+    Returns:
+        `Path`: The card.
+
+    Raises:
+        InputError: If the folder holds no manifest, or the card that lies there cannot be read.
+    """
+    manifest = load_manifest(folder)
+    text, seal = update_card(card, read_card(folder))
+    replace_text(folder / CARD_FILE, text)
+    others = [file for file in manifest.outputs if file.name != CARD_FILE]
+    manifest.with_outputs([*others, *describe_files(folder, [CARD_FILE])], seal).save(folder)
+    return folder / CARD_FILE

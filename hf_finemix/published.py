@@ -1,0 +1,135 @@
+"""A published model on this machine: its files, fetched if need be, compared with those that its manifest lists."""
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from safetensors import SafetensorError, safe_open
+
+from .card_merge import seal
+from .errors import InputError
+from .hashes import FileRecord, describe_files
+from .loading import CARD_FILE, download_errors, split_hub_id
+from .manifest import MANIFEST_FILE, Manifest, load_manifest
+from .publishable import is_loaded
+from .signing import SIGNATURE_FILE, check_signature
+from .verification import DIFFERENT, NOT_AVAILABLE, SAME, Check
+
+
+@dataclass(frozen=True)
+class PublishedFolder:
+    """
+    A purified model's files.
+
+    Args:
+        folder (`Path`): Where they are.
+        label (`str`): Hub id and commit, or the folder's name.
+        names (`tuple[str, ...]`): All files that are there, be they listed or not.
+    """
+
+    folder: Path
+    label: str
+    names: tuple[str, ...]
+
+    def tensor(self, name: str) -> torch.Tensor | None:
+        """Returns a tensor of the weights by its name, `None` if there is none."""
+        for path in sorted(self.folder.glob("model*.safetensors")):
+            try:
+                with safe_open(path, framework="pt") as file:
+                    if name in file.keys():  # noqa: SIM118 - a file is no dictionary
+                        return file.get_tensor(name)
+            except (SafetensorError, OSError):
+                return None
+        return None
+
+
+def open_published(source: str | Path) -> PublishedFolder:
+    """
+    Finds a purified model; of a repository the manifest and the files that it lists are fetched.
+
+    Raises:
+        InputError: If there is no such model, the Hub does not give it, or it has no manifest that can be read.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        names = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()))
+        return PublishedFolder(folder, folder.absolute().name, names)
+    repo_id, revision = split_hub_id(source, "MODEL")
+    with download_errors("MODEL", repo_id, revision):
+        commit = HfApi().resolve_revision(repo_id, revision=revision).resolved
+        names = tuple(sorted(HfApi().list_repo_files(repo_id, revision=commit)))
+        if MANIFEST_FILE not in names:
+            raise InputError(f"{repo_id!r} has no {MANIFEST_FILE}; it was not made with hf-finemix.")
+        manifest = load_manifest(Path(hf_hub_download(repo_id, MANIFEST_FILE, revision=commit)).parent)
+        wanted = [glob.escape(name) for name in (MANIFEST_FILE, SIGNATURE_FILE, *_listed(manifest))]
+        folder = Path(snapshot_download(repo_id, revision=commit, allow_patterns=wanted))
+    return PublishedFolder(folder, f"{repo_id}@{commit}", names)
+
+
+def check_outputs(published: PublishedFolder, manifest: Manifest) -> list[Check]:
+    """Compares the files of a model with those that its manifest lists; the card's owner may have added to it."""
+    names = [name for name in published.names if is_loaded(name)]
+    checks = compare_files("output", published.folder, names, manifest.outputs)
+    return [
+        Check("output", CARD_FILE, SAME, "its owner's own parts have changed")
+        if check.item == CARD_FILE and check.status == DIFFERENT and _is_sealed(published.folder, manifest)
+        else check
+        for check in checks
+    ]
+
+
+def check_publisher(published: PublishedFolder, manifest: Manifest, public_key: str | Path | None) -> list[Check]:
+    """
+    Checks the signature, if there is one or a public key says that there should be one.
+
+    Raises:
+        InputError: If the extra for signatures is not installed, or the key cannot be used.
+    """
+    signature = published.folder / SIGNATURE_FILE
+    if public_key is None:
+        note = "there is one; --public-key checks it"
+        return [Check("signature", SIGNATURE_FILE, NOT_AVAILABLE, note)] if signature.is_file() else []
+    if not signature.is_file():
+        return [Check("signature", SIGNATURE_FILE, DIFFERENT, "missing")]
+    files = {name: published.folder / name for name in (MANIFEST_FILE, *_listed(manifest))}
+    present = {name: path for name, path in files.items() if path.is_file()}
+    wrong = check_signature(present, signature, public_key)
+    return [Check("signature", SIGNATURE_FILE, DIFFERENT if wrong else SAME, wrong or "")]
+
+
+def _listed(manifest: Manifest) -> list[str]:
+    return [file.name for file in manifest.outputs]
+
+
+def compare_files(part: str, folder: Path, names: Sequence[str], records: Sequence[FileRecord]) -> list[Check]:
+    """
+    Compares a folder's files with records of them.
+
+    Args:
+        part (`str`): What they are part of.
+        folder (`Path`): The folder.
+        names (`Sequence[str]`): Files that count if they are there; one that has no record is a difference.
+        records (`Sequence[FileRecord]`): What they should be.
+    """
+    known = {record.name: record for record in records}
+    present = {name for name in known if (folder / name).is_file()}
+    found = {record.name: record for record in describe_files(folder, present)}
+    checks = []
+    for name, record in known.items():
+        note = "" if name in found else "missing"
+        checks.append(Check(part, name, SAME if found.get(name) == record else DIFFERENT, note))
+    return checks + [
+        Check(part, name, DIFFERENT, "not in the manifest, but would be loaded") for name in names if name not in known
+    ]
+
+
+def _is_sealed(folder: Path, manifest: Manifest) -> bool:
+    if manifest.card is None:
+        return False
+    try:
+        return seal((folder / CARD_FILE).read_text(encoding="utf-8"), manifest.card.keys) == manifest.card
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,72 @@
+"""Recipes as YAML: what a card shows, and `purify --recipe` reads back."""
+
+import difflib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .config import FineMixConfig
+from .errors import InputError
+from .masks import MASK_VERSION
+from .results import Recipe
+
+
+# The seed of the masks is called `seed`, too.
+_TRAINING_SEED = "training_seed"
+_LARGEST = 1 << 16
+
+
+def settings(config: FineMixConfig, recipe: Recipe, mask_version: int) -> dict[str, Any]:
+    """Returns everything that the result of `purify` depends on, beside its inputs, as one flat dictionary."""
+    fine_tuning = recipe.to_dict()
+    fine_tuning[_TRAINING_SEED] = fine_tuning.pop("seed")
+    return config.to_dict() | fine_tuning | {"mask_version": mask_version}
+
+
+def to_yaml(content: dict[str, Any]) -> str:
+    """Returns settings as YAML in their order, without a newline at the end."""
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).strip()
+
+
+def read_recipe(path: str | Path, config: FineMixConfig, recipe: Recipe) -> tuple[FineMixConfig, Recipe]:
+    """
+    Reads a recipe that [`to_yaml`] wrote.
+
+    Args:
+        path (`str` or `Path`): The YAML file.
+        config ([`FineMixConfig`]): What counts for settings that the file leaves out.
+        recipe ([`~hf_finemix.results.Recipe`]): The same for the fine-tuning.
+
+    Raises:
+        InputError: If the file cannot be read, a setting is unknown or out of range, or the masks of this release
+            are not those of the recipe.
+    """
+    what = f"--recipe {str(path)!r}"
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            found = yaml.safe_load(file.read(_LARGEST))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        raise InputError(f"{what} is no readable YAML.") from None
+    except OSError as error:
+        raise InputError(f"{what} cannot be read: {error.strerror}.") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{what} holds no settings; paste the YAML block of a card.")
+    version = found.pop("mask_version", MASK_VERSION)
+    if version != MASK_VERSION:
+        raise InputError(f"{what} is of mask version {version!r}, but this release draws version {MASK_VERSION}.")
+    known = settings(config, recipe, MASK_VERSION)
+    for name in found:
+        if name not in known:
+            nearest = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known ones are {', '.join(known)}."
+            raise InputError(f"{what} holds the unknown setting {name!r}{hint}")
+    merged = known | found
+    merged.pop("mask_version")
+    mixing = {item.name: merged.pop(item.name) for item in fields(FineMixConfig)}
+    merged["seed"] = merged.pop(_TRAINING_SEED)
+    try:
+        return FineMixConfig(**mixing), Recipe.from_dict(merged)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what}: {error}") from None

@@ -1,0 +1,98 @@
+"""Mixing done again from the inputs, to compare with what somebody recorded."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+import transformers
+from transformers import PreTrainedModel
+
+from .config import FineMixConfig
+from .drift import find_cut
+from .embeddings import reset_rows_
+from .errors import InputError
+from .hashes import TensorRecord, describe_tensors
+from .loading import Checkpoint, loading_errors
+from .mixing import mix_
+from .plan import MixReport, canonical_name
+from .twin import Twin, load_twin, unwrap
+
+
+def mixed_tensors(model: PreTrainedModel, report: MixReport) -> tuple[TensorRecord, ...]:
+    """Records each mixed tensor of a model, in its present state."""
+    parameters = named_tensors(model)
+    return describe_tensors([(record.name, parameters[record.name]) for record in report.mixed])
+
+
+def named_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Returns a model's parameters by canonical name, tied ones once."""
+    return {canonical_name(name): tensor.detach() for name, tensor in unwrap(model).named_parameters()}
+
+
+def load_pair(
+    suspect: Checkpoint, pretrained: Checkpoint, architecture: str, tensors: Sequence[TensorRecord]
+) -> tuple[PreTrainedModel, Twin]:
+    """
+    Loads both inputs of a mixing in the dtypes that it had.
+
+    Args:
+        suspect ([`~hf_finemix.loading.Checkpoint`]): The suspect's files.
+        pretrained ([`~hf_finemix.loading.Checkpoint`]): The base's files.
+        architecture (`str`): Class of transformers that was mixed.
+        tensors (`Sequence[TensorRecord]`): The mixed tensors, of which dtypes are taken.
+
+    Raises:
+        InputError: If the class is none of transformers, or one of the inputs cannot be loaded.
+    """
+    cls = getattr(transformers, architecture, None)
+    if not isinstance(cls, type) or not issubclass(cls, PreTrainedModel):
+        raise InputError(f"The model is a {architecture!r}, which is no model class of the installed transformers.")
+    with loading_errors(f"The suspect {suspect.label!r}"):
+        model = cls.from_pretrained(
+            suspect.folder, use_safetensors=True, trust_remote_code=False, dtype="auto", ignore_mismatched_sizes=True
+        )
+    dtypes = {record.name: getattr(torch, record.dtype, None) for record in tensors}
+    for name, parameter in model.named_parameters():
+        dtype = dtypes.get(canonical_name(name))
+        if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
+            parameter.data = parameter.data.to(dtype)
+    return model, load_twin(model, pretrained)
+
+
+def mix_again(
+    model: PreTrainedModel,
+    twin: Twin,
+    config: FineMixConfig,
+    names: Sequence[str],
+    embedding: str | None,
+    rows: Sequence[int],
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """
+    Mixes copies of a suspect's tensors and resets embedding rows, as the job did; the model stays as it is.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The suspect.
+        twin ([`~hf_finemix.twin.Twin`]): Its pretrained twin.
+        config ([`FineMixConfig`]): The settings.
+        names (`Sequence[str]`): The tensors that were mixed.
+        embedding (`str`, *optional*): Which of them is the word embedding.
+        rows (`Sequence[int]`): Rows of it that were reset.
+
+    Yields:
+        `tuple[str, torch.Tensor]`: Name and mixed values of each tensor that both models have.
+    """
+    suspect = named_tensors(model)
+    names = [name for name in names if name in suspect and name in twin.tensors]
+    cut = None
+    if config.selection != "random":
+        sizes = {name: suspect[name].numel() for name in names}
+        largest = config.selection == "largest_drift"
+        cut = find_cut(names, lambda name: (suspect[name], twin.tensors[name]), sizes, config.keep_ratio, largest)
+    for name in names:
+        values = suspect[name].clone()
+        mix_(values, twin.tensors[name], name, config, cut)
+        if name == embedding:
+            # Ids come from a file that anybody may have written.
+            valid = np.array([row for row in rows if 0 <= row < len(values)], dtype=np.int64)
+            reset_rows_(values, twin.tensors[name], valid)
+        yield name, values

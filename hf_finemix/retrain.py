@@ -1,0 +1,137 @@
+"""The fine-tuning of a purified model done again, to see how far weights and figures are from the published ones."""
+
+import math
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+
+from .attacks.trigger import Trigger
+from .errors import InputError
+from .loading import Checkpoint
+from .manifest import Manifest
+from .pipeline import prepare, run
+from .published import PublishedFolder
+from .rates import Rate
+from .recompute import mix_again, named_tensors
+from .report import Evaluation
+from .results import DataRecord, load_report
+from .twin import load_twin
+from .verification import DIFFERENT, NOT_AVAILABLE, SAME, Check
+
+
+# Sums are rounded in another order on another machine, and training carries the difference on. Measured on MiniLM:
+# see examples/benchmark/verification.md.
+_TOLERANCE = 0.05
+
+Data = str | Path | Dataset
+
+
+def retrain(
+    published: PublishedFolder,
+    manifest: Manifest,
+    inputs: dict[str, Checkpoint],
+    clean_dataset: Data | None,
+    evaluation_dataset: Data | None,
+    progress: bool,
+) -> list[Check]:
+    """
+    Repeats the whole job with the recorded recipe, and compares.
+
+    Args:
+        published ([`~hf_finemix.published.PublishedFolder`]): The model.
+        manifest ([`~hf_finemix.manifest.Manifest`]): Its manifest.
+        inputs (`dict[str, Checkpoint]`): `"suspect"` and `"pretrained"`.
+        clean_dataset (`str`, `Path` or `datasets.Dataset`, *optional*): The clean data, if not on the Hub.
+        evaluation_dataset (`str`, `Path` or `datasets.Dataset`, *optional*): The same for the evaluation data.
+        progress (`bool`): Show progress bars on standard error.
+
+    Returns:
+        `list[Check]`: A line on the weights and, if the evaluation data are at hand, one on each figure.
+    """
+    try:
+        if manifest.recipe is None or manifest.clean_data is None:
+            raise InputError("it was not `purify` that fine-tuned the model")
+        report = load_report(published.folder)
+        clean = _find("--clean-data", manifest.clean_data, clean_dataset)
+        evaluation = None
+        if manifest.evaluation_data is not None:
+            try:
+                evaluation = _find("--eval-data", manifest.evaluation_data, evaluation_dataset)
+            except InputError:
+                if evaluation_dataset is not None:
+                    raise
+        job = prepare(
+            inputs["suspect"].folder,
+            inputs["pretrained"].folder,
+            clean,
+            config=manifest.config,
+            text_columns=manifest.clean_data.text_columns,
+            label_column=manifest.clean_data.label_column,
+            evaluation_dataset=evaluation,
+        )
+        for record, again in zip((manifest.clean_data, manifest.evaluation_data), job.records, strict=True):
+            if again is not None and again.fingerprint != record.fingerprint:
+                return [
+                    Check("fine-tuning", record.name, DIFFERENT, "these are other examples than the recorded ones")
+                ]
+    except InputError as error:
+        return [Check("fine-tuning", "weights", NOT_AVAILABLE, str(error))]
+    recorded = report.evaluations.get("purified")
+    triggers = []
+    if evaluation is not None and recorded is not None:
+        triggers = [Trigger(item.trigger, item.target_label, item.position, item.seed) for item in recorded.triggers]
+    mixed = named_tensors(job.model)
+    mixed |= mix_again(
+        job.model,
+        load_twin(job.model, job.pretrained),
+        manifest.config,
+        [record.name for record in manifest.mixed_tensors],
+        manifest.embedding,
+        manifest.purified_rows,
+    )
+    mixed = {name: tensor.clone() for name, tensor in mixed.items()}
+    result = run(job, manifest.recipe, triggers=triggers, progress=progress)
+    checks = [_compare_weights(published, named_tensors(result.model), mixed)]
+    if evaluation is not None and recorded is not None:
+        checks += _compare_figures(recorded, result.report.evaluations["purified"])
+    return checks
+
+
+def _find(argument: str, record: DataRecord, given: Data | None) -> Data:
+    if given is not None:
+        return given
+    if record.repo_id is None:
+        raise InputError(f"{record.name} is not on the Hub; say where it is with {argument}")
+    return record.name
+
+
+def _compare_weights(
+    published: PublishedFolder, again: dict[str, torch.Tensor], mixed: dict[str, torch.Tensor]
+) -> Check:
+    apart = moved = 0.0
+    for name, tensor in again.items():
+        output = published.tensor(name)
+        if output is None or output.shape != tensor.shape:
+            return Check("fine-tuning", "weights", DIFFERENT, f"the published ones lack {name}")
+        apart += float((tensor.cpu().double() - output.double()).square().sum())
+        moved += float((mixed[name].cpu().double() - output.double()).square().sum())
+    if apart == 0:
+        return Check("fine-tuning", "weights", SAME, "bit by bit")
+    share = math.sqrt(apart / moved) if moved else math.inf
+    status = SAME if share <= _TOLERANCE else DIFFERENT
+    return Check("fine-tuning", "weights", status, f"{100 * share:.3g} % of the way that the fine-tuning took apart")
+
+
+def _compare_figures(recorded: Evaluation, again: Evaluation) -> list[Check]:
+    checks = [_compare_rates("ACC", recorded.accuracy, again.accuracy)]
+    for old, new in zip(recorded.triggers, again.triggers, strict=True):
+        checks.append(_compare_rates(f"ASR of {old.trigger!r}", old.asr, new.asr))
+    return checks
+
+
+def _compare_rates(name: str, recorded: Rate, again: Rate) -> Check:
+    if recorded == again:
+        return Check("fine-tuning", name, SAME, str(again))
+    within = recorded.n == again.n and recorded.n and recorded.low <= again.value <= recorded.high
+    return Check("fine-tuning", name, SAME if within else DIFFERENT, f"{again} here, {recorded} recorded")
