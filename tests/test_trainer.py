@@ -28,7 +28,7 @@ from transformers import (
 )
 from transformers.trainer_utils import HPSearchBackend
 
-import hf_finemix.trainer
+import hf_finemix.preparation
 from hf_finemix import (
     FineMixConfig,
     FineMixMixin,
@@ -330,8 +330,8 @@ def test_twin_and_base_are_not_kept(build, suspect, workplace, monkeypatch):
         alive.extend(weakref.ref(tensor) for tensor in twin.tensors.values())
         return twin
 
-    load_twin = hf_finemix.trainer.load_twin
-    monkeypatch.setattr(hf_finemix.trainer, "load_twin", load)
+    load_twin = hf_finemix.preparation.load_twin
+    monkeypatch.setattr(hf_finemix.preparation, "load_twin", load)
     trainer = build(suspect, pretrained=base)
     another = build(BertForSequenceClassification.from_pretrained(workplace.suspect))
     del base
