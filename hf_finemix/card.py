@@ -9,6 +9,7 @@ import jinja2
 from . import card_sections as sections
 from .card_merge import BEGIN, END, join_card, merge_cards, seal, split_card
 from .card_metadata import metadata, pipeline_tag
+from .card_recipe import recipe_code, recipe_yaml
 from .errors import InputError
 from .licenses import common_license
 from .loading import CARD_FILE
@@ -58,7 +59,7 @@ def render_card(card: DefenseCard) -> str:
     if card.language:
         header = {"language": card.language} | header
     template = files("hf_finemix").joinpath("templates/defense_card.md").read_text(encoding="utf-8")
-    language, recipe_code = sections.recipe_code(report, card.title)
+    language, code = recipe_code(report, card.title)
     body = jinja2.Template(template, trim_blocks=True, keep_trailing_newline=True).render(
         card=card,
         report=report,
@@ -71,7 +72,8 @@ def render_card(card: DefenseCard) -> str:
         shared=report.shared_examples,
         license=chosen,
         recipe_language=language,
-        recipe_code=recipe_code,
+        recipe_yaml=recipe_yaml(report),
+        recipe_code=code,
         manifest_file=MANIFEST_FILE,
         report_file=REPORT_FILE,
         environment=", ".join(f"{escape(name)} {escape(number)}" for name, number in report.environment.items()),

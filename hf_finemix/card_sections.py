@@ -1,11 +1,9 @@
 """The sections of a defence card, each as Markdown made from the report."""
 
-import shlex
 from collections.abc import Sequence
 
-from .markdown import code, escape, hub_source, one_line, percent, table, with_interval
+from .markdown import code, escape, percent, table, with_interval
 from .rates import Rate
-from .recipes import settings, to_yaml
 from .report import Evaluation, TriggerEvaluation
 from .results import DataRecord, PurificationReport
 
@@ -79,25 +77,32 @@ def figures(report: PurificationReport) -> str:
         return "Not measured: no evaluation data was given."
     triggers = next(iter(report.evaluations.values())).triggers
     if not triggers:
-        rows = [[escape(name), _cell(item.accuracy)] for name, item in report.evaluations.items()]
-        return f"{table(['model', 'ACC (%)'], rows)}\n\n{_counts(report.evaluations, None)}"
+        rates = {"ACC": [item.accuracy for item in report.evaluations.values()]}
+        return f"{_rates_table(report, rates)}\n\n{_counts(report.evaluations, None)}"
     return "\n\n".join(_trigger_figures(report, index) for index in range(len(triggers)))
 
 
 def _trigger_figures(report: PurificationReport, index: int) -> str:
     evaluations = report.evaluations
-    rows = []
-    for name, item in evaluations.items():
-        trigger = item.triggers[index]
-        rates = (item.accuracy, trigger.asr, trigger.ra, trigger.flip_rate)
-        rows.append([escape(name), *map(_cell, rates)])
-    shown = next(iter(evaluations.values())).triggers[index]
+    measured = [item.triggers[index] for item in evaluations.values()]
+    rates = {
+        "ACC": [item.accuracy for item in evaluations.values()],
+        "ASR": [item.asr for item in measured],
+        "RA": [item.ra for item in measured],
+        "flip rate": [item.flip_rate for item in measured],
+    }
+    shown = measured[0]
     target = report.labels.get(shown.target_label, "no name")
     return (
         f"Trigger {code(shown.trigger, 80)} at {_place(shown.position)}, target label {shown.target_label} "
-        f"({escape(target, 40)}):\n\n"
-        f"{table(['model', 'ACC (%)', 'ASR (%)', 'RA (%)', 'flip rate (%)'], rows)}\n\n{_counts(evaluations, index)}"
+        f"({escape(target, 40)}):\n\n{_rates_table(report, rates)}\n\n{_counts(evaluations, index)}"
     )
+
+
+def _rates_table(report: PurificationReport, rates: dict[str, list[Rate]]) -> str:
+    # Models side by side: there are few of them, and a phone has no room for five columns.
+    header = ["in %", *map(escape, report.evaluations)]
+    return table(header, [[name, *map(_cell, values)] for name, values in rates.items()])
 
 
 def _place(position: str) -> str:
@@ -139,99 +144,6 @@ def baseline_note(report: PurificationReport) -> str:
 def metrics(report: PurificationReport) -> str:
     """Returns the figures that a training script measured by itself."""
     return table(["metric", "value"], [[escape(name), f"{value:.4f}"] for name, value in report.metrics.items()])
-
-
-def recipe_yaml(report: PurificationReport) -> str:
-    """Returns the settings as YAML that can be pasted into a file."""
-    if report.recipe is not None:
-        return to_yaml(settings(report.config, report.recipe, report.mix.mask_version))
-    if report.training is not None:
-        return to_yaml(report.training)
-    return to_yaml(report.config.to_dict() | {"mask_version": report.mix.mask_version})
-
-
-def recipe_code(report: PurificationReport, name: str) -> tuple[str, str]:
-    """Returns the language and the text of a code block that repeats the job with the settings in recipe.yaml."""
-    if report.made_by == "purify":
-        return "console", _command(report, name)
-    return "python", (_trainer_script(report) if report.made_by == "FineMixTrainer" else _mixin_script(report))
-
-
-def _command(report: PurificationReport, name: str) -> str:
-    arguments = [f"hf-finemix purify {_quote(report.suspect)}", f"--pretrained {_quote(report.pretrained)}"]
-    for option, record in (("--clean-data", report.clean_data), ("--eval-data", report.evaluation_data)):
-        if record is not None:
-            arguments.append(f"{option} {_quote(record.name)}")
-    if report.clean_data is not None:
-        arguments += [f"--text-column {_quote(column)}" for column in report.clean_data.text_columns or ()]
-        if report.clean_data.label_column is not None:
-            arguments.append(f"--label-column {_quote(report.clean_data.label_column)}")
-    triggers = next(iter(report.evaluations.values())).triggers if report.evaluations else ()
-    if triggers:
-        first = triggers[0]
-        # One command tries several triggers, but at one position and for one label.
-        alike = [
-            item
-            for item in triggers
-            if (item.target_label, item.position, item.seed) == (first.target_label, first.position, first.seed)
-        ]
-        arguments += [f"--trigger {_quote(item.trigger)}" for item in alike]
-        arguments.append(f"--target-label {first.target_label} --position {_quote(first.position)}")
-        if first.seed:
-            arguments.append(f"--trigger-seed {first.seed}")
-    arguments.append(f"--recipe recipe.yaml --output {_quote(name)}")
-    return " \\\n    ".join(arguments)
-
-
-def _trainer_script(report: PurificationReport) -> str:
-    return f"""import yaml
-from hf_finemix import FineMixTrainer, FineMixTrainingArguments
-from transformers import {report.architecture}
-
-with open("recipe.yaml") as file:
-    settings = yaml.safe_load(file)
-trainer = FineMixTrainer(
-    model={_from_pretrained(report)},
-    pretrained={_text(report.pretrained)},
-    args=FineMixTrainingArguments("purified", **settings),
-    train_dataset=clean,  # the clean examples, tokenised
-    processing_class=tokenizer,
-)
-trainer.train()"""
-
-
-def _mixin_script(report: PurificationReport) -> str:
-    return f"""import yaml
-from hf_finemix import FineMixConfig, fine_mix_, purify_embeddings_, score_embeddings
-from transformers import {report.architecture}
-
-with open("recipe.yaml") as file:
-    settings = yaml.safe_load(file)
-settings.pop("mask_version")
-config = FineMixConfig(**settings)
-model = {_from_pretrained(report)}
-scores = score_embeddings(model, {_text(report.pretrained)})
-fine_mix_(model, {_text(report.pretrained)}, config)
-purify_embeddings_(model, {_text(report.pretrained)}, config, scores)"""
-
-
-def _from_pretrained(report: PurificationReport) -> str:
-    found = hub_source(report.suspect)
-    name, revision = (report.suspect, "") if found is None else (found[0], f", revision={_text(found[1])}")
-    return f"{report.architecture}.from_pretrained({_text(name)}{revision}, use_safetensors=True)"
-
-
-def _quote(text: str) -> str:
-    return shlex.quote(_unfenced(text))
-
-
-def _text(text: str) -> str:
-    return repr(_unfenced(text)) if "'" in text else f'"{_unfenced(text)}"'.replace("\\", "\\\\")
-
-
-def _unfenced(text: str) -> str:
-    # Backticks could end the block that the text stands in.
-    return one_line(text.replace("`", " "))
 
 
 def mixing(report: PurificationReport) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from .rates import Rate
 
 
-# The colon and the "www." for bare addresses, which are links without any markup; some signs mean something at the
-# beginning of a line alone.
-_MARKUP = re.compile(r"([\\`*_\[\]<>|~$&:]|(?<=www)\.|^[#+!=-])", re.IGNORECASE)
+# "://" and "www." for bare addresses, which are links without any markup; some signs mean something at the beginning
+# of a line alone.
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~$&]|:(?=//)|(?<=www)\.|^[#+!=-])", re.IGNORECASE)
 # What `SourceRecord.label` gives for a repository; a folder's name alone does not end in a commit.
 _HUB_SOURCE = re.compile(r"([\w.-]+(?:/[\w.-]+)?)@([0-9a-f]{40})", re.ASCII)
 

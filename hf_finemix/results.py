@@ -133,6 +133,8 @@ class PurificationReport(Record):
     def __post_init__(self):
         if not self.architecture.isidentifier() or self.made_by not in MAKERS:
             raise ValueError(f"it is about a {self.architecture!r} made by {self.made_by!r}")
+        if len({len(item.triggers) for item in self.evaluations.values()}) > 1:
+            raise ValueError("its evaluations are not of the same triggers")
 
     @property
     def config(self) -> FineMixConfig:

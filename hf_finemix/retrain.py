@@ -8,9 +8,10 @@ from datasets import Dataset
 
 from .attacks.trigger import Trigger
 from .errors import InputError
+from .job import prepare
 from .loading import Checkpoint
 from .manifest import Manifest
-from .pipeline import prepare, run
+from .pipeline import run
 from .published import PublishedFolder
 from .rates import Rate
 from .recompute import mix_again, named_tensors

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from hf_finemix.pipeline import DEFAULT_RECIPE
+from hf_finemix.recipes import DEFAULT_RECIPE
 
 from .files import change_config, run, write_csv
 

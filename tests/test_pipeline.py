@@ -17,7 +17,8 @@ from hf_finemix import FineMixConfig, InputError, fine_mix_, purify
 from hf_finemix.attacks.trigger import Trigger
 from hf_finemix.data import load_examples
 from hf_finemix.evaluation import evaluate_model
-from hf_finemix.pipeline import prepare, rows_to_reset, run
+from hf_finemix.job import prepare, rows_to_reset
+from hf_finemix.pipeline import run
 from hf_finemix.results import PurificationReport, Recipe
 
 

@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from ..config import check_integer
     from ..data import load_examples
     from ..evaluation import evaluate_model, longest_input
+    from ..job import check_task
     from ..loading import load_classifier, load_tokenizer, resolve_checkpoint
-    from ..pipeline import check_task
     from .console import figures
 
     check_integer("batch_size", args.batch_size, 1)

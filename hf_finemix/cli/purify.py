@@ -20,7 +20,8 @@ from .arguments import (
 
 if TYPE_CHECKING:
     from ..config import FineMixConfig
-    from ..pipeline import Job, PurifyResult
+    from ..job import Job
+    from ..pipeline import PurifyResult
     from ..results import Recipe
 
     _Settings = TypeVar("_Settings", FineMixConfig, Recipe)
@@ -80,11 +81,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--clean-model needs --eval-data, the examples to measure it on.")
 
     from ..config import FineMixConfig
+    from ..job import prepare
     from ..loading import CARD_FILE
-    from ..pipeline import DEFAULT_RECIPE, prepare
     from ..pipeline import run as run_job
     from ..publishing import check_target
-    from ..recipes import read_recipe
+    from ..recipes import DEFAULT_RECIPE, read_recipe
     from .console import figures
 
     config, recipe = FineMixConfig(), DEFAULT_RECIPE
@@ -140,7 +141,7 @@ def _push(result: "PurifyResult", args: argparse.Namespace) -> None:
 def _print_plan(job: "Job", recipe: "Recipe") -> None:
     from ..data import tokenize
     from ..evaluation import longest_input
-    from ..pipeline import rows_to_reset
+    from ..job import rows_to_reset
     from .console import printable
 
     longest = longest_input(recipe.max_length, job.tokenizer, job.model)

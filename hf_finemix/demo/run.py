@@ -15,9 +15,11 @@ from ..attacks.trigger import Trigger
 from ..config import FineMixConfig
 from ..errors import InputError
 from ..evaluation import evaluate_model
+from ..job import prepare
 from ..loading import quiet_loading
 from ..output import check_output, staged_folder
-from ..pipeline import DEFAULT_RECIPE, PurifyResult, prepare, run
+from ..pipeline import PurifyResult, run
+from ..recipes import DEFAULT_RECIPE
 from ..report import Evaluation
 from ..results import Recipe
 from ..scanning import ScanReport, scan

@@ -1,0 +1,103 @@
+"""The recipe of a defence card: settings as YAML, and a command or a script that repeats the job with them."""
+
+import json
+import shlex
+
+from .markdown import hub_source, one_line
+from .recipes import settings, to_yaml
+from .results import PurificationReport
+
+
+def recipe_yaml(report: PurificationReport) -> str:
+    """Returns the settings as YAML that can be pasted into a file."""
+    if report.recipe is not None:
+        return to_yaml(settings(report.config, report.recipe, report.mix.mask_version))
+    if report.training is not None:
+        return to_yaml(report.training)
+    return to_yaml(report.config.to_dict() | {"mask_version": report.mix.mask_version})
+
+
+def recipe_code(report: PurificationReport, name: str) -> tuple[str, str]:
+    """Returns the language and the text of a code block that repeats the job with the settings in recipe.yaml."""
+    if report.made_by == "purify":
+        return "console", _command(report, name)
+    return "python", (_trainer_script(report) if report.made_by == "FineMixTrainer" else _mixin_script(report))
+
+
+def _command(report: PurificationReport, name: str) -> str:
+    arguments = [f"hf-finemix purify {_quote(report.suspect)}", f"--pretrained {_quote(report.pretrained)}"]
+    for option, record in (("--clean-data", report.clean_data), ("--eval-data", report.evaluation_data)):
+        if record is not None:
+            arguments.append(f"{option} {_quote(record.name)}")
+    if report.clean_data is not None:
+        arguments += [f"--text-column {_quote(column)}" for column in report.clean_data.text_columns or ()]
+        if report.clean_data.label_column is not None:
+            arguments.append(f"--label-column {_quote(report.clean_data.label_column)}")
+    triggers = next(iter(report.evaluations.values())).triggers if report.evaluations else ()
+    if triggers:
+        first = triggers[0]
+        # One command tries several triggers, but at one position and for one label.
+        alike = [
+            item
+            for item in triggers
+            if (item.target_label, item.position, item.seed) == (first.target_label, first.position, first.seed)
+        ]
+        arguments += [f"--trigger {_quote(item.trigger)}" for item in alike]
+        arguments.append(f"--target-label {first.target_label} --position {_quote(first.position)}")
+        if first.seed:
+            arguments.append(f"--trigger-seed {first.seed}")
+    arguments.append(f"--recipe recipe.yaml --output {_quote(name)}")
+    return " \\\n    ".join(arguments)
+
+
+def _trainer_script(report: PurificationReport) -> str:
+    return f"""import yaml
+from hf_finemix import FineMixTrainer, FineMixTrainingArguments
+from transformers import {report.architecture}
+
+with open("recipe.yaml") as file:
+    settings = yaml.safe_load(file)
+trainer = FineMixTrainer(
+    model={_from_pretrained(report)},
+    pretrained={_text(report.pretrained)},
+    args=FineMixTrainingArguments("purified", **settings),
+    train_dataset=clean,  # the clean examples, tokenised
+    processing_class=tokenizer,
+)
+trainer.train()"""
+
+
+def _mixin_script(report: PurificationReport) -> str:
+    return f"""import yaml
+from hf_finemix import FineMixConfig, fine_mix_, purify_embeddings_, score_embeddings
+from transformers import {report.architecture}
+
+with open("recipe.yaml") as file:
+    settings = yaml.safe_load(file)
+settings.pop("mask_version")
+config = FineMixConfig(**settings)
+model = {_from_pretrained(report)}
+scores = score_embeddings(model, {_text(report.pretrained)})
+fine_mix_(model, {_text(report.pretrained)}, config)
+purify_embeddings_(model, {_text(report.pretrained)}, config, scores)"""
+
+
+def _from_pretrained(report: PurificationReport) -> str:
+    found = hub_source(report.suspect)
+    name, revision = (report.suspect, "") if found is None else (found[0], f", revision={_text(found[1])}")
+    return f"{report.architecture}.from_pretrained({_text(name)}{revision}, use_safetensors=True)"
+
+
+def _quote(text: str) -> str:
+    plain = _unfenced(text)
+    # A folder's name must not turn into an option.
+    return shlex.quote(f"./{plain}" if plain.startswith("-") else plain)
+
+
+def _text(text: str) -> str:
+    return json.dumps(_unfenced(text), ensure_ascii=False)
+
+
+def _unfenced(text: str) -> str:
+    # Backticks could end the block that the text stands in.
+    return one_line(text.replace("`", " "))

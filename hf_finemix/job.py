@@ -1,0 +1,159 @@
+"""A purification before it begins: every input loaded and checked, the plan made, nothing changed yet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from .checks import check_configs, check_model, check_not_mixed, check_vocabularies
+from .config import FineMixConfig
+from .data import check_trainable, fingerprint, load_examples
+from .embeddings import rank_rows
+from .errors import InputError
+from .loading import Checkpoint, load_classifier, load_tokenizer, resolve_checkpoint
+from .modeling import TokenScore, name_tokens, plan, score_embeddings
+from .output import check_output
+from .plan import MixReport
+from .readers import HUB_DATASET
+from .recipes import DEFAULT_RECIPE
+from .results import DataRecord, Recipe
+from .scanning import check_apart
+from .twin import load_twin
+
+
+@dataclass(frozen=True)
+class Job:
+    """All inputs of a purification, loaded and checked, and the plan; nothing has been changed yet."""
+
+    suspect: Checkpoint
+    pretrained: Checkpoint
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    clean: Dataset
+    evaluation: Dataset | None
+    config: FineMixConfig
+    plan: MixReport
+    output: Path | None
+    records: tuple[DataRecord, DataRecord | None]
+    clean_model: Checkpoint | None
+
+
+def prepare(
+    suspect: str | Path,
+    pretrained: str | Path,
+    clean_dataset: str | Path | Dataset,
+    *,
+    output: str | Path | None = None,
+    config: FineMixConfig | None = None,
+    text_columns: Sequence[str] | None = None,
+    label_column: str | None = None,
+    evaluation_dataset: str | Path | Dataset | None = None,
+    clean_model: str | Path | None = None,
+) -> Job:
+    """
+    Loads and checks everything that [`purify`] needs, and plans the mixing; changes and writes nothing.
+
+    Takes the arguments of [`purify`] that name inputs.
+
+    Raises:
+        InputError: If an input cannot be used.
+    """
+    config = config or FineMixConfig()
+    if clean_model is not None and evaluation_dataset is None:
+        raise InputError("--clean-model needs --eval-data, the examples to measure it on.")
+    folder = None if output is None else check_output(output)
+    suspect_files = resolve_checkpoint(suspect, "SUSPECT")
+    base_files = resolve_checkpoint(pretrained, "--pretrained")
+    baseline = None if clean_model is None else resolve_checkpoint(clean_model, "--clean-model")
+    check_apart(suspect_files, base_files)
+    check_configs(suspect_files.config, base_files.config, base_files.source)
+    model = load_classifier(suspect_files, "SUSPECT")
+    check_model(model, "SUSPECT")
+    check_not_mixed(model, "SUSPECT")
+    check_task(model, f"SUSPECT {suspect_files.source!r}")
+    tokenizer = load_tokenizer(suspect_files, "SUSPECT")
+    if base_files.has_tokenizer:
+        base_tokenizer = load_tokenizer(base_files, "--pretrained")
+        check_vocabularies(tokenizer.get_vocab(), base_tokenizer.get_vocab(), base_files.source)
+
+    columns = {
+        "text_columns": text_columns,
+        "label_column": label_column,
+        "label2id": model.config.label2id,
+        "num_labels": model.config.num_labels,
+    }
+    clean = load_examples(clean_dataset, argument="--clean-data", **columns)
+    check_trainable(clean, model.config.num_labels, argument="--clean-data")
+    evaluation = None
+    if evaluation_dataset is not None:
+        evaluation = load_examples(evaluation_dataset, argument="--eval-data", **columns)
+    if baseline is not None:
+        check_labels(model.config, baseline)
+    twin_plan = plan(model, load_twin(model, base_files), config)
+    records = (
+        _record(clean, clean_dataset, text_columns, label_column),
+        None if evaluation is None else _record(evaluation, evaluation_dataset, text_columns, label_column),
+    )
+    return Job(
+        suspect_files, base_files, model, tokenizer, clean, evaluation, config, twin_plan, folder, records, baseline
+    )
+
+
+def rows_to_reset(job: Job, recipe: Recipe = DEFAULT_RECIPE) -> tuple[TokenScore, ...]:
+    """
+    Returns the word embeddings that [`run`] would reset, the most suspicious first, without resetting them.
+
+    Raises:
+        InputError: If the recipe's source of token counts cannot be used.
+    """
+    twin = load_twin(job.model, job.pretrained)
+    if twin.embedding is None or not job.config.purify_top_k:
+        return ()
+    floor = job.config.frequency_floor
+    scores = score_embeddings(job.model, twin, recipe.frequencies, tokenizer=job.tokenizer, frequency_floor=floor)
+    return name_tokens(rank_rows(scores)[: job.config.purify_top_k], scores, job.tokenizer)
+
+
+def check_task(model: PreTrainedModel, what: str) -> None:
+    """
+    Checks that a model gives each text one of several labels.
+
+    Raises:
+        InputError: If it is a regression or a multi-label model.
+    """
+    kind = model.config.problem_type
+    if model.config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
+        raise InputError(f"{what} is no single-label classifier ({kind or 'one output'}); none else is supported.")
+
+
+def check_labels(config: PreTrainedConfig, clean_model: Checkpoint) -> None:
+    """
+    Checks that a clean model has the labels of the suspect, under the same ids.
+
+    Raises:
+        InputError: If it has others.
+    """
+    names = AutoConfig.for_model(**clean_model.config).id2label
+    if names != config.id2label:
+        raise InputError(
+            f"--clean-model {clean_model.source!r} has the labels {list(names.values())}, but the suspect "
+            f"{list(config.id2label.values())}; give a model of the same labels, in the same order."
+        )
+
+
+def _data_name(data: str | Path | Dataset) -> str:
+    if isinstance(data, Dataset):
+        return "in-memory data set"
+    return Path(data).name if Path(data).exists() else str(data)
+
+
+def _record(
+    examples: Dataset, data: str | Path | Dataset, text_columns: Sequence[str] | None, label_column: str | None
+) -> DataRecord:
+    name, repo_id = _data_name(data), None
+    if not isinstance(data, (Dataset, Path)) and not Path(data).exists():
+        repo_id = HUB_DATASET.fullmatch(data)["id"]
+    columns = None if text_columns is None else tuple(text_columns)
+    return DataRecord(name, len(examples), fingerprint(examples), repo_id, columns, label_column)
