@@ -118,10 +118,14 @@ def _compare_weights(
         apart += float((tensor.cpu().double() - output.double()).square().sum())
         moved += float((mixed[name].cpu().double() - output.double()).square().sum())
     if apart == 0:
-        return Check("fine-tuning", "weights", SAME, "bit by bit")
-    share = math.sqrt(apart / moved) if moved else math.inf
-    status = SAME if share <= _TOLERANCE else DIFFERENT
-    return Check("fine-tuning", "weights", status, f"{100 * share:.3g} % of the way that the fine-tuning took apart")
+        return Check("fine-tuning", "weights", SAME, "bit by bit", 0.0)
+    # An output that equals the mixed weights was not fine-tuned at all: no distance is small then.
+    share = math.sqrt(apart / moved) if moved else None
+    status = SAME if share is not None and share <= _TOLERANCE else DIFFERENT
+    note = (
+        "the published weights were not fine-tuned" if share is None else f"{share:.3%} of the fine-tuning's way apart"
+    )
+    return Check("fine-tuning", "weights", status, note, share)
 
 
 def _compare_figures(recorded: Evaluation, again: Evaluation) -> list[Check]:

@@ -18,12 +18,16 @@ class Check(Record):
         item (`str`): The file, tensor or figure.
         status (`str`): `"same"`, `"different"` or `"not available"`.
         note (`str`): What there is to say about it.
+        distance (`float`, *optional*):
+            For weights that were fine-tuned again: how far they are from the published ones, as a share of the way
+            that the fine-tuning took (Euclidean norms over all parameters).
     """
 
     part: str
     item: str
     status: str
     note: str = ""
+    distance: float | None = None
 
 
 @dataclass(frozen=True)

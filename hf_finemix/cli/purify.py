@@ -77,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--output is missing; name a new folder, or use --dry-run.")
     if args.trigger and args.eval_data is None:
         raise InputError("--trigger needs --eval-data, clean examples to insert it into.")
+    if args.push_to_hub is None and (args.private is not None or args.commit_message):
+        raise InputError("--private, --public and --commit-message need --push-to-hub, the repository to publish to.")
     if args.clean_model and args.eval_data is None:
         raise InputError("--clean-model needs --eval-data, the examples to measure it on.")
 
