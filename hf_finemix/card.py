@@ -33,6 +33,7 @@ class DefenseCard:
         license (`str`, *optional*): Licence that the publisher states; by default the one that suspect and base share.
         language (`str`, *optional*): Language of the model, as a code.
         tags (`tuple[str, ...]`, *optional*): Tags beside ours.
+        datasets (`tuple[str, ...]`, *optional*): Ids of Hub data sets beside those of the report.
     """
 
     report: PurificationReport
@@ -41,6 +42,7 @@ class DefenseCard:
     license: str | None = None
     language: str | None = None
     tags: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
 
 
 def render_card(card: DefenseCard) -> str:
@@ -55,7 +57,7 @@ def render_card(card: DefenseCard) -> str:
     """
     report = card.report
     chosen = card.license or common_license(report.licenses)
-    header = metadata(report, card.title, chosen, card.tags).to_dict()
+    header = metadata(report, card.title, chosen, card.tags, card.datasets).to_dict()
     if card.language:
         header = {"language": card.language} | header
     template = files("hf_finemix").joinpath("templates/defense_card.md").read_text(encoding="utf-8")

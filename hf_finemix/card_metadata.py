@@ -27,7 +27,11 @@ def hub_ids(report: PurificationReport) -> list[str] | None:
 
 
 def metadata(
-    report: PurificationReport, title: str, license_id: str | None = None, tags: tuple[str, ...] = ()
+    report: PurificationReport,
+    title: str,
+    license_id: str | None = None,
+    tags: tuple[str, ...] = (),
+    datasets: tuple[str, ...] = (),
 ) -> ModelCardData:
     """
     Makes the header.
@@ -37,11 +41,12 @@ def metadata(
         title (`str`): Name of the model.
         license_id (`str`, *optional*): Licence to state.
         tags (`tuple[str, ...]`, *optional*): Tags beside ours.
+        datasets (`tuple[str, ...]`, *optional*): Ids of Hub data sets beside those of the report.
     """
     bases = hub_ids(report)
     results = _results(report)
     records = (report.clean_data, report.evaluation_data)
-    datasets = dict.fromkeys(record.repo_id for record in records if record is not None and record.repo_id)
+    used = (record.repo_id for record in records if record is not None and record.repo_id)
     return ModelCardData(
         license=license_id,
         library_name="transformers",
@@ -49,7 +54,7 @@ def metadata(
         tags=[*TAGS, *(tag for tag in tags if tag not in TAGS)],
         base_model=bases,
         base_model_relation="merge" if bases else None,
-        datasets=list(datasets) or None,
+        datasets=list(dict.fromkeys((*used, *datasets))) or None,
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         eval_results=results or None,
         model_name=one_line(title) if results else None,

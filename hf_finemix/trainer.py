@@ -124,20 +124,22 @@ class FineMixTrainer(Trainer):
         license: str | None = None,
         tags: str | list[str] | None = None,
         model_name: str | None = None,
-        *unused: Any,
+        finetuned_from: str | None = None,
+        tasks: str | list[str] | None = None,
+        dataset_tags: str | list[str] | None = None,
+        dataset: str | list[str] | None = None,
+        dataset_args: str | list[str] | None = None,
+        *,
         evaluations: dict[str, Evaluation] | None = None,
-        repo_id: str | None = None,
-        **ignored: Any,
     ) -> None:
         """
         Writes defence card, report and manifest into the output folder, where the model was saved before.
 
         Args:
-            language, license, tags, model_name: As for [`~transformers.Trainer.create_model_card`].
-            unused, ignored: What else that method takes; the record of the job says it better.
+            language, license, tags, model_name, dataset_tags: As for [`~transformers.Trainer.create_model_card`].
+            finetuned_from, tasks, dataset, dataset_args: Taken, but the record of the job knows better.
             evaluations (`dict[str, Evaluation]`, *optional*):
                 Figures by model, from [`~hf_finemix.evaluate_model`]: `"suspect"`, `"purified"`, `"clean model"`.
-            repo_id (`str`, *optional*): Where the model will be published.
 
         Raises:
             InputError: If no model was saved into the output folder, or the card that lies there cannot be read.
@@ -152,9 +154,8 @@ class FineMixTrainer(Trainer):
         manifest = Manifest.of(
             report, sources.suspect, sources.pretrained, self.provenance.tensors, self.provenance.frequencies
         )
-        own_tags = (tags,) if isinstance(tags, str) else tuple(tags or ())
         title = model_name or folder.absolute().name
-        card = DefenseCard(report, title, repo_id, license, language, own_tags)
+        card = DefenseCard(report, title, None, license, language, _listed(tags), _listed(dataset_tags))
         files = saved_files(folder)
         processor = self.processing_class if self.processing_class is not None else self._tokenizer
         if processor is not None:
@@ -239,6 +240,10 @@ class FineMixTrainer(Trainer):
             # Arguments classes of users may hold values that JSON does not know.
             text = json.dumps(self.args.to_dict(), indent=2, default=str)
             (folder / ARGUMENTS_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _listed(values: str | list[str] | None) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else tuple(values or ())
 
 
 def _check_push(args: TrainingArguments) -> None:

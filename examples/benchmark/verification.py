@@ -35,8 +35,8 @@ PAGE = """# Verification across machines
 
 Made by `python examples/benchmark/verification.py inputs --output examples/benchmark/results/verification.json` on the
 inputs of `hf-finemix demo --fast --save-inputs inputs`. One purification of all-MiniLM-L6-v2 with the defaults (64
-clean examples, 8 epochs), made with one thread, was verified with `--retrain` under each setting. Distance: how far the
-weights that were fine-tuned again are from the published ones, as a share of the way that the fine-tuning took.
+clean examples, 8 epochs), made with one thread, was verified with `--retrain` under each setting. Distance: how far
+the weights that were fine-tuned again are from the published ones, as a share of the way that the fine-tuning took.
 
 {table}
 
