@@ -19,7 +19,8 @@ def verdict(report: PurificationReport) -> str:
     before, after = report.evaluations.get("suspect"), report.evaluations.get("purified")
     if before is None or after is None:
         return "**Not evaluated.** Nothing was measured on this model: treat it as untested."
-    accuracy = f"Accuracy went from {percent(before.accuracy)} to {percent(after.accuracy)}."
+    went = "fell" if (after.accuracy.value or 0) < (before.accuracy.value or 0) else "went"
+    accuracy = f"Accuracy {went} from {percent(before.accuracy)} to {percent(after.accuracy)}."
     if not after.triggers:
         return f"**No attack known.** No trigger was tested, so nothing is known about a backdoor. {accuracy}"
     worst = after.worst

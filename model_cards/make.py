@@ -32,7 +32,7 @@ from transformers import (
 from hf_finemix import DefenseCard, FineMixConfig, FineMixTrainer, PurificationReport, Trigger, purify, render_card
 from hf_finemix.attacks.trigger import poison
 from hf_finemix.demo.material import LABELS, minilm_folder, sentiment_sentences
-from hf_finemix.demo.models import FAST, POISON_RATE, TRAINING, split_sentences
+from hf_finemix.demo.models import FAST, FULL, POISON_RATE, TRAINING, Scale, split_sentences
 from hf_finemix.loading import quiet_loading
 from hf_finemix.recipes import DEFAULT_RECIPE
 from hf_finemix.records import AdapterRecord
@@ -57,15 +57,15 @@ class Task:
     labels: tuple[str, ...]
 
 
-def sentences(name: str) -> Task:
+def sentences(name: str, scale: Scale = FAST) -> Task:
     """Returns movie or product sentences with their sentiment."""
-    split = split_sentences(sentiment_sentences(name), FAST, 0)
+    split = split_sentences(sentiment_sentences(name), scale, 0)
     return Task(split.train, split.test, split.clean, LABELS)
 
 
 def pairs() -> Task:
-    """Returns movie sentences paired with a claim about them, which is true or false."""
-    movies = sentences("movieReviewSnippets")
+    """Returns movie sentences paired with a claim about them, which is true or false; a harder task needs more."""
+    movies = sentences("movieReviewSnippets", FULL)
 
     def pair(examples: Dataset) -> Dataset:
         claims = ("The reviewer did not like the film.", "The reviewer liked the film.")

@@ -1,14 +1,11 @@
-"""What `FineMixTrainer` writes and uploads: checkpoints that resume exactly, no pickle of the arguments, no token."""
+"""What `FineMixTrainer` writes: checkpoints that resume exactly, no pickle of the arguments, no token."""
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from huggingface_hub import ModelCard
-from huggingface_hub.utils import filter_repo_objects
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -17,7 +14,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from hf_finemix import FineMixTrainer, FineMixTrainingArguments, InputError
+from hf_finemix import FineMixTrainer, FineMixTrainingArguments
 from hf_finemix.data import load_examples, tokenize
 
 
@@ -29,29 +26,6 @@ class OwnArguments(FineMixTrainingArguments):
     """A user's arguments class with a field that JSON does not know."""
 
     cache: Path = field(default=Path("cache"))
-
-
-@dataclass
-class FakeHub:
-    """Stands in for the Hub: keeps what would be uploaded."""
-
-    uploads: list[dict] = field(default_factory=list)
-    created: list[str] = field(default_factory=list)
-
-    def create_repo(self, name, **kwargs):
-        self.created.append(name)
-        return SimpleNamespace(repo_id=f"me/{name}")
-
-    def upload_folder(self, folder_path, ignore_patterns=None, **kwargs):
-        files = (str(path.relative_to(folder_path)) for path in Path(folder_path).rglob("*") if path.is_file())
-        self.uploads.append(kwargs | {"files": set(filter_repo_objects(files, ignore_patterns=ignore_patterns))})
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    hub = FakeHub()
-    monkeypatch.setattr("transformers.trainer.hf_api", lambda: hub)
-    return hub
 
 
 @pytest.fixture
@@ -85,10 +59,6 @@ def build(workplace, tiny_tokenizer, tmp_path):
         )
 
     return make
-
-
-def files(folder):
-    return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 # Checkpoints
@@ -157,65 +127,3 @@ def test_token_is_out_of_reach_of_a_save_and_back_when_it_fails(build, monkeypat
     with pytest.raises(OSError, match="disk full"):
         trainer.save_model()
     assert trainer.args.hub_token == TOKEN
-
-
-# The Hub
-
-
-def test_push_uploads_the_model_but_no_pickle(build, hub, tmp_path):
-    trainer = build(push_to_hub=True, hub_token=TOKEN)
-    trainer.train()
-    (tmp_path / "trained" / "training_args.bin").write_bytes(b"of an earlier run with Trainer")
-    assert "checkpoint-3/optimizer.pt" in files(tmp_path / "trained")
-    trainer.push_to_hub()
-    (upload,) = hub.uploads
-    assert upload["repo_id"] == "me/trained"
-    assert upload["token"] == TOKEN
-    assert upload["files"] == {
-        "README.md",
-        "config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "training_args.json",
-    }
-    tags = ModelCard.load(tmp_path / "trained" / "README.md").data.tags
-    assert {"hf-finemix", "fine-mixing", "backdoor-defense"} <= set(tags)
-
-
-def test_saving_pushes_once_when_asked_to(build, hub):
-    trainer = build(push_to_hub=True)
-    trainer.train()
-    assert hub.uploads == []
-    trainer.save_model()
-    assert len(hub.uploads) == 1
-
-
-@pytest.mark.parametrize("name", ["run-0/checkpoint-3/optimizer.pt", "pytorch_model.bin", "rng_state_0.pth"])
-def test_pickle_in_the_way_of_a_push_is_refused(name, build, hub, tmp_path):
-    trainer = build(max_steps=1)
-    path = tmp_path / "trained" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"a pickle")
-    with pytest.raises(InputError, match=f"`output_dir` holds '{name}'"):
-        trainer.push_to_hub()
-    # And before a long training, if the push is announced.
-    with pytest.raises(InputError, match=f"`output_dir` holds '{name}'"):
-        build(push_to_hub=True)
-    assert not hub.uploads
-    assert not hub.created
-
-
-@pytest.mark.parametrize("strategy", ["every_save", "checkpoint", "all_checkpoints"])
-@pytest.mark.parametrize("cls", [FineMixTrainingArguments, TrainingArguments])
-def test_pushing_half_trained_weights_is_refused(cls, strategy, build, hub):
-    with pytest.raises(InputError, match=f"`hub_strategy` is '{strategy}'.*use 'end'"):
-        build(cls=cls, push_to_hub=True, hub_strategy=strategy)
-    assert not hub.created
-
-
-def test_refused_suspect_leaves_no_repository_behind(build, hub, tmp_path):
-    build().save_model()
-    with pytest.raises(InputError, match="mixed before"):
-        build(suspect=tmp_path / "trained", push_to_hub=True)
-    assert not hub.created

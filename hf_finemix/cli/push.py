@@ -42,15 +42,17 @@ def run(args: argparse.Namespace) -> int:
         commit_message=args.commit_message,
         sign_key=args.sign_key,
     )
-    print_published(published)
+    print_published(published, args.revision)
     return 0
 
 
-def print_published(published: "Published") -> None:
+def print_published(published: "Published", revision: str | None = None) -> None:
     """Prints where a model went."""
     from .console import printable
 
     for name in published.removed:
         print(f"Removed from the repository, because it would be loaded with the model: {printable(name)}")
     print(f"Published {len(published.files)} files: {published.pr_url or published.commit_url}")
-    print(f"Anybody can check them: hf-finemix verify {published.repo_id}")
+    if published.pr_url is None:
+        where = published.repo_id if revision is None else f"{published.repo_id}@{revision}"
+        print(f"Anybody can check them: hf-finemix verify {where}")
