@@ -44,6 +44,14 @@ _HEADING = re.compile(r"^## .+$", re.MULTILINE)
 _FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 
 
+class _WithoutAliases(yaml.SafeLoader):
+    # A few lines of aliases of aliases stand for more values than any memory holds.
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it uses aliases")
+        return super().compose_node(parent, index)
+
+
 def split_card(text: str) -> tuple[dict[str, Any], str]:
     """
     Splits a card into its metadata and its body.
@@ -55,11 +63,11 @@ def split_card(text: str) -> tuple[dict[str, Any], str]:
     if match is None:
         return {}, text
     try:
-        header = yaml.safe_load(match[2])
+        header = yaml.load(match[2], _WithoutAliases)
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"its metadata are no YAML: {' '.join(str(error).split())[:100]}") from None
-    if not isinstance(header, dict):
-        raise ValueError("its metadata are no mapping")
+    if not isinstance(header, dict) or not all(isinstance(key, str) for key in header):
+        raise ValueError("its metadata are no mapping of names")
     return header, text[match.end() :]
 
 

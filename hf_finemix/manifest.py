@@ -109,6 +109,8 @@ class Manifest(Record):
 
     def __post_init__(self):
         check_names(self.outputs)
+        if len({record.name for record in self.mixed_tensors}) < len(self.mixed_tensors):
+            raise ValueError("it lists a tensor twice")
 
     @classmethod
     def of(

@@ -12,6 +12,7 @@ from .card import DefenseCard
 from .config import FineMixConfig
 from .errors import InputError
 from .evidence import saved_files, saved_tokenizer, write_evidence
+from .frequencies import source_name
 from .job_report import mixin_report
 from .loading import Checkpoint, resolve_checkpoint
 from .manifest import Manifest
@@ -46,6 +47,7 @@ class FineMixMixin:
 
     # What is known about the mixing, for report and card; not saved with the model.
     _provenance: Provenance | None = None
+    _frequencies: str | None = None
 
     def fine_mix_(
         self, pretrained: Pretrained, config: FineMixConfig | None = None, *, allow_mixed: bool = False
@@ -68,6 +70,7 @@ class FineMixMixin:
 
     def score_embeddings(self, pretrained: Pretrained, frequencies: Any = None, **kwargs: Any) -> Any:
         """Scores the word embeddings before mixing; see [`~hf_finemix.score_embeddings`]."""
+        self._frequencies = _source(frequencies)
         return score_embeddings(self, pretrained, frequencies, **kwargs)
 
     def purify_embeddings_(
@@ -82,9 +85,15 @@ class FineMixMixin:
         """Resets the most suspicious word embeddings, in place; see [`~hf_finemix.purify_embeddings_`]."""
         report = purify_embeddings_(self, pretrained, config, scores, frequencies=frequencies, tokenizer=tokenizer)
         if self._provenance is not None:
-            source = frequencies if isinstance(frequencies, str) else None
-            tensors = mixed_tensors(self, self._provenance.mix)
-            self._provenance = replace(self._provenance, purify=report, tensors=tensors, frequencies=source)
+            known, used = self._provenance, config or FineMixConfig()
+            settings = replace(known.mix.config, purify_top_k=used.purify_top_k, frequency_floor=used.frequency_floor)
+            self._provenance = replace(
+                known,
+                mix=replace(known.mix, config=settings),
+                purify=report,
+                tensors=mixed_tensors(self, known.mix, report),
+                frequencies=_source(frequencies) if scores is None else self._frequencies,
+            )
         return report
 
     def push_to_hub(
@@ -146,3 +155,8 @@ class FineMixMixin:
             super().save_pretrained(save_directory, **kwargs)
         finally:
             cls.__name__ = name
+
+
+def _source(frequencies: Any) -> str | None:
+    """Returns the name of a source of token counts, `None` for counts that come as an array."""
+    return source_name(frequencies) if isinstance(frequencies, str) else "vocabulary" if frequencies is None else None

@@ -1,6 +1,6 @@
 """Where a model that was mixed in memory came from, as far as that can be proved."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import InputError
@@ -35,6 +35,12 @@ class Provenance:
     purify: PurifyReport
     tensors: tuple[TensorRecord, ...]
     frequencies: str | None = None
+
+    def __post_init__(self):
+        if not self.purify.tokens and self.mix.config.purify_top_k:
+            # The settings say what was done, not what might have been.
+            done = replace(self.mix.config, purify_top_k=0)
+            object.__setattr__(self, "mix", replace(self.mix, config=done))
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def _resolve(source: Checkpoint | str) -> Checkpoint:
 def _gives(suspect: Checkpoint, pretrained: Checkpoint, provenance: Provenance) -> bool:
     model, twin = load_pair(suspect, pretrained, provenance.architecture, provenance.tensors)
     rows = [token.id for token in provenance.purify.tokens]
-    names = [record.name for record in provenance.tensors]
+    names = [record.name for record in provenance.mix.mixed]
     again = mix_again(model, twin, provenance.mix.config, names, provenance.purify.embedding, rows)
     return describe_tensors(list(again)) == provenance.tensors
 
@@ -86,6 +92,8 @@ def _gives(suspect: Checkpoint, pretrained: Checkpoint, provenance: Provenance) 
 def _name(source: Checkpoint | str) -> str:
     if isinstance(source, Checkpoint):
         return source.label
-    # The path of a local folder has no place in a report; a Hub id stays whole.
-    is_path = Path(source).is_absolute() or Path(source).exists() or source.startswith((".", "~"))
-    return (Path(source).absolute().name if is_path else source) or "a model object"
+    if not source:
+        return "a model object"
+    # The path of a local folder has no place in a report; a Hub id, which has one slash at most, stays whole.
+    is_path = Path(source).is_absolute() or source.startswith((".", "~")) or source.count("/") > 1
+    return Path(source).absolute().name if is_path or Path(source).exists() else source

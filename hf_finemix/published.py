@@ -3,6 +3,7 @@
 import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -12,9 +13,10 @@ from safetensors import SafetensorError, safe_open
 from .card_merge import seal
 from .errors import InputError
 from .hashes import FileRecord, describe_files
-from .loading import CARD_FILE, download_errors, split_hub_id
+from .loading import CARD_FILE, CONFIG_FILE, TOKENIZER_FILES, download_errors, resolve_checkpoint, split_hub_id
 from .manifest import MANIFEST_FILE, Manifest, load_manifest
-from .publishable import is_loaded
+from .publishable import GENERATION_FILE, is_loaded
+from .results import REPORT_FILE, load_report
 from .signing import SIGNATURE_FILE, check_signature
 from .verification import DIFFERENT, NOT_AVAILABLE, SAME, Check
 
@@ -34,9 +36,17 @@ class PublishedFolder:
     label: str
     names: tuple[str, ...]
 
+    @cached_property
+    def _weights(self) -> tuple[Path, ...]:
+        # Those that transformers loads, and no others that lie beside them.
+        try:
+            return resolve_checkpoint(self.folder, "MODEL").weights
+        except InputError:
+            return ()
+
     def tensor(self, name: str) -> torch.Tensor | None:
         """Returns a tensor of the weights by its name, `None` if there is none."""
-        for path in sorted(self.folder.glob("model*.safetensors")):
+        for path in self._weights:
             try:
                 with safe_open(path, framework="pt") as file:
                     if name in file.keys():  # noqa: SIM118 - a file is no dictionary
@@ -73,12 +83,56 @@ def check_outputs(published: PublishedFolder, manifest: Manifest) -> list[Check]
     """Compares the files of a model with those that its manifest lists; the card's owner may have added to it."""
     names = [name for name in published.names if is_loaded(name)]
     checks = compare_files("output", published.folder, names, manifest.outputs)
+    checks += _strange_files(published, manifest)
     return [
         Check("output", CARD_FILE, SAME, "its owner's own parts have changed")
         if check.item == CARD_FILE and check.status == DIFFERENT and _is_sealed(published.folder, manifest)
         else check
         for check in checks
     ]
+
+
+def _strange_files(published: PublishedFolder, manifest: Manifest) -> list[Check]:
+    """Returns a difference for each listed file that would be loaded, but is no part of a purified model."""
+    try:
+        checkpoint = resolve_checkpoint(published.folder, "MODEL")
+    except InputError as error:
+        listed = {file.name for file in manifest.outputs if (published.folder / file.name).is_file()}
+        # A file that is missing or damaged has a line of its own.
+        strange = sorted(name for name in listed if name.startswith("adapter_"))
+        return [Check("output", name, DIFFERENT, str(error)) for name in strange]
+    usual = {path.relative_to(published.folder).as_posix() for path in checkpoint.files} | {GENERATION_FILE}
+    usual |= {CONFIG_FILE, *TOKENIZER_FILES}
+    return [
+        Check("output", file.name, DIFFERENT, "no purification writes it, but it would be loaded")
+        for file in manifest.outputs
+        if is_loaded(file.name) and file.name not in usual and not file.name.startswith("additional_chat_templates/")
+    ]
+
+
+def check_report(published: PublishedFolder, manifest: Manifest) -> list[Check]:
+    """Compares what report and manifest both say: a card is made from the one, a verification from the other."""
+    missing = {CARD_FILE, REPORT_FILE} - {file.name for file in manifest.outputs}
+    checks = [Check("output", name, DIFFERENT, "the manifest does not list it") for name in sorted(missing)]
+    try:
+        report = load_report(published.folder)
+    except InputError as error:
+        return [*checks, Check("report", REPORT_FILE, DIFFERENT, str(error))]
+    pairs = {
+        "suspect": (report.suspect, manifest.suspect.label),
+        "pretrained": (report.pretrained, manifest.pretrained.label),
+        "architecture": (report.architecture, manifest.architecture),
+        "settings": (report.config, manifest.config),
+        "mask version": (report.mix.mask_version, manifest.mask_version),
+        "reset rows": (tuple(token.id for token in report.purify.tokens), manifest.purified_rows),
+        "recipe": ((report.recipe, report.training), (manifest.recipe, manifest.training)),
+        "data": ((report.clean_data, report.evaluation_data), (manifest.clean_data, manifest.evaluation_data)),
+        "fine-tuning": (report.fine_tuned, manifest.fine_tuned),
+        "environment": (report.environment, manifest.environment),
+    }
+    apart = [name for name, (said, recorded) in pairs.items() if said != recorded]
+    note = f"it says something else than the manifest about: {', '.join(apart)}" if apart else ""
+    return [*checks, Check("report", REPORT_FILE, DIFFERENT if apart else SAME, note)]
 
 
 def check_publisher(published: PublishedFolder, manifest: Manifest, public_key: str | Path | None) -> list[Check]:
@@ -131,5 +185,5 @@ def _is_sealed(folder: Path, manifest: Manifest) -> bool:
         return False
     try:
         return seal((folder / CARD_FILE).read_text(encoding="utf-8"), manifest.card.keys) == manifest.card
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return False

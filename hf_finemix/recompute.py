@@ -14,14 +14,20 @@ from .errors import InputError
 from .hashes import TensorRecord, describe_tensors
 from .loading import Checkpoint, loading_errors
 from .mixing import mix_
+from .modeling import PurifyReport
 from .plan import MixReport, canonical_name
 from .twin import Twin, load_twin, unwrap
 
 
-def mixed_tensors(model: PreTrainedModel, report: MixReport) -> tuple[TensorRecord, ...]:
-    """Records each mixed tensor of a model, in its present state."""
+def mixed_tensors(
+    model: PreTrainedModel, report: MixReport, purify: PurifyReport | None = None
+) -> tuple[TensorRecord, ...]:
+    """Records each tensor that was mixed, and the word embedding if rows of it were reset, in its present state."""
     parameters = named_tensors(model)
-    return describe_tensors([(record.name, parameters[record.name]) for record in report.mixed])
+    names = dict.fromkeys(record.name for record in report.mixed)
+    if purify is not None and purify.tokens:
+        names[purify.embedding] = None
+    return describe_tensors([(name, parameters[name]) for name in names])
 
 
 def named_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
@@ -75,7 +81,7 @@ def mix_again(
         twin ([`~hf_finemix.twin.Twin`]): Its pretrained twin.
         config ([`FineMixConfig`]): The settings.
         names (`Sequence[str]`): The tensors that were mixed.
-        embedding (`str`, *optional*): Which of them is the word embedding.
+        embedding (`str`, *optional*): The word embedding, be it mixed or not.
         rows (`Sequence[int]`): Rows of it that were reset.
 
     Yields:
@@ -88,10 +94,12 @@ def mix_again(
         sizes = {name: suspect[name].numel() for name in names}
         largest = config.selection == "largest_drift"
         cut = find_cut(names, lambda name: (suspect[name], twin.tensors[name]), sizes, config.keep_ratio, largest)
-    for name in names:
+    reset = [embedding] if rows and embedding in suspect and embedding in twin.tensors else []
+    for name in dict.fromkeys((*names, *reset)):
         values = suspect[name].clone()
-        mix_(values, twin.tensors[name], name, config, cut)
-        if name == embedding:
+        if name in names:
+            mix_(values, twin.tensors[name], name, config, cut)
+        if name in reset:
             # Ids come from a file that anybody may have written.
             valid = np.array([row for row in rows if 0 <= row < len(values)], dtype=np.int64)
             reset_rows_(values, twin.tensors[name], valid)

@@ -222,7 +222,7 @@ class FineMixTrainer(Trainer):
             pretrained=pretrained if isinstance(pretrained, Checkpoint) else pretrained.name_or_path,
             mix=self.mix_report,
             purify=self.purify_report,
-            tensors=mixed_tensors(model, self.mix_report),
+            tensors=mixed_tensors(model, self.mix_report, self.purify_report),
             frequencies=prepared.frequencies,
         )
 

@@ -1,26 +1,20 @@
 """`verify()`: a purified model against its manifest, and the manifest against what can be computed again."""
 
-import math
 from pathlib import Path
 
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 
-from .embeddings import rank_rows
+from .again import Again
 from .errors import InputError
-from .hashes import TensorRecord, describe_tensors
-from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
-from .manifest import Manifest, SourceRecord, load_manifest
+from .loading import Checkpoint, resolve_checkpoint
+from .manifest import SourceRecord, load_manifest
 from .masks import MASK_VERSION
-from .modeling import plan, score_embeddings
-from .published import PublishedFolder, check_outputs, check_publisher, compare_files, open_published
-from .recompute import load_pair, mix_again, named_tensors
+from .published import check_outputs, check_publisher, check_report, compare_files, open_published
 from .retrain import retrain
 from .verification import DIFFERENT, NOT_AVAILABLE, SAME, Check, Verification
 
 
-# Near ties at the end of the ranking may fall either way on another machine.
-_TIE = 1e-9
+_UNKNOWN_FILES = "its files were not known when the model was made"
 
 
 def verify(
@@ -58,7 +52,16 @@ def verify(
     """
     published = open_published(source)
     manifest = load_manifest(published.folder)
-    checks = [*check_outputs(published, manifest), *check_publisher(published, manifest, public_key)]
+    if manifest.mask_version != MASK_VERSION:
+        raise InputError(
+            f"The model was mixed with masks of version {manifest.mask_version}, but this release draws version "
+            f"{MASK_VERSION}; verify it with a release that draws them."
+        )
+    checks = [
+        *check_outputs(published, manifest),
+        *check_report(published, manifest),
+        *check_publisher(published, manifest, public_key),
+    ]
     found: dict[str, Checkpoint] = {}
     for name, record, given in (
         ("suspect", manifest.suspect, suspect),
@@ -69,18 +72,20 @@ def verify(
             checks.append(Check(name, record.label, NOT_AVAILABLE, reason))
             continue
         found[name] = checkpoint
+        if not record.files:
+            checks.append(Check(name, record.label, NOT_AVAILABLE, _UNKNOWN_FILES))
+            continue
         checks += compare_files(name, checkpoint.folder, [path.name for path in checkpoint.files], record.files)
     moved = None
     if len(found) < 2:
         reason = "an input is not available"
-    elif manifest.mask_version != MASK_VERSION:
-        reason = f"masks are of version {manifest.mask_version}, this release draws version {MASK_VERSION}"
     else:
-        reason, again = "", _Again(manifest, found["suspect"], found["pretrained"])
+        reason, again = "", Again(manifest, found["suspect"], found["pretrained"])
         tensor_checks, moved = again.tensor_checks(published)
-        checks += [*tensor_checks, *again.row_checks()]
+        checks += [*tensor_checks, *again.row_checks(), *again.config_checks(published)]
         if not manifest.fine_tuned:
-            checks.append(Check("fine-tuning", "none was done", SAME if moved == 0 else DIFFERENT))
+            untouched = moved == 0 and again.others_are_the_suspects(published)
+            checks.append(Check("fine-tuning", "none was done", SAME if untouched else DIFFERENT))
     if reason:
         checks += [Check("mixed tensor", record.name, NOT_AVAILABLE, reason) for record in manifest.mixed_tensors]
     if retrained:
@@ -95,73 +100,10 @@ def _find(record: SourceRecord, given: str | Path | None, argument: str) -> tupl
     if given is not None:
         return resolve_checkpoint(given, argument), ""
     if not record.files:
-        return None, "its files were not known when the model was made"
+        return None, _UNKNOWN_FILES
     if record.repo_id is None or record.commit is None:
         return None, f"it was a local folder; say where it is with {argument}"
     try:
         return resolve_checkpoint(f"{record.repo_id}@{record.commit}", argument), ""
     except InputError as error:
         return None, str(error)
-
-
-class _Again:
-    """The mixing, done again from its inputs and compared tensor by tensor with manifest and output."""
-
-    def __init__(self, manifest: Manifest, suspect: Checkpoint, pretrained: Checkpoint):
-        self.manifest = manifest
-        self.model, self.twin = load_pair(suspect, pretrained, manifest.architecture, manifest.mixed_tensors)
-        self.tokenizer = load_tokenizer(suspect, "--suspect") if suspect.has_tokenizer else None
-
-    def tensor_checks(self, published: PublishedFolder) -> tuple[list[Check], float | None]:
-        """Returns a line for each mixed tensor, and how far the output is from all of them."""
-        manifest, suspect = self.manifest, named_tensors(self.model)
-        records = {record.name: record for record in manifest.mixed_tensors}
-        found: dict[str, TensorRecord] = {}
-        after = distance = 0.0
-        for name, values in mix_again(
-            self.model, self.twin, manifest.config, list(records), manifest.embedding, manifest.purified_rows
-        ):
-            (found[name],) = describe_tensors([(name, values)])
-            output = published.tensor(name)
-            comparable = output is not None and output.shape == values.shape
-            after += float((output.double() - values.double()).square().sum()) if comparable else math.nan
-            distance += float((suspect[name].double() - self.twin.tensors[name].double()).square().sum())
-        checks = []
-        for name, record in records.items():
-            note = "" if name in found else "suspect or pretrained weights lack it"
-            checks.append(Check("mixed tensor", name, SAME if found.get(name) == record else DIFFERENT, note))
-        # A tensor that is not in the list would have kept its value in secret.
-        expected = (record.name for record in plan(self.model, self.twin, manifest.config).mixed)
-        missing = [name for name in expected if name not in records]
-        checks += [Check("mixed tensor", name, DIFFERENT, "not in the manifest") for name in missing]
-        moved = math.sqrt(after / distance) if distance else math.nan
-        return checks, None if math.isnan(moved) else moved
-
-    def row_checks(self) -> list[Check]:
-        """Returns whether the rows that were reset are the most suspicious ones."""
-        manifest, rows = self.manifest, set(self.manifest.purified_rows)
-        if not rows:
-            return []
-        item = f"{len(rows)} of {manifest.embedding}"
-        if manifest.frequencies not in ("vocabulary", "wordfreq"):
-            return [Check("reset rows", item, NOT_AVAILABLE, "their token counts are not part of the model")]
-        try:
-            # A trainer without a tokenizer ranks without one.
-            same = any(self._are_highest(rows, tokenizer) for tokenizer in (self.tokenizer, None))
-        except InputError as error:
-            return [Check("reset rows", item, NOT_AVAILABLE, str(error))]
-        return [
-            Check("reset rows", item, SAME) if same else Check("reset rows", item, DIFFERENT, "others rank higher")
-        ]
-
-    def _are_highest(self, rows: set[int], tokenizer: PreTrainedTokenizerBase | None) -> bool:
-        manifest, floor = self.manifest, self.manifest.config.frequency_floor
-        if tokenizer is None and manifest.frequencies != "vocabulary":
-            return False
-        scores = score_embeddings(
-            self.model, self.twin, manifest.frequencies, tokenizer=tokenizer, frequency_floor=floor
-        )
-        if len(rows) != min(manifest.config.purify_top_k, len(scores)) or not rows <= set(range(len(scores))):
-            return False
-        last = scores[rank_rows(scores)[len(rows) - 1]]
-        return min(scores[row] for row in rows) >= last * (1 - _TIE)

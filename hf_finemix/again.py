@@ -1,0 +1,133 @@
+"""A purification up to its fine-tuning, done again from its inputs and compared with what was recorded."""
+
+import json
+import math
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from .embeddings import rank_rows
+from .errors import InputError
+from .hashes import describe_tensors
+from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
+from .manifest import Manifest
+from .modeling import plan, score_embeddings
+from .published import PublishedFolder
+from .recompute import load_pair, mix_again, named_tensors
+from .verification import DIFFERENT, NOT_AVAILABLE, SAME, Check
+
+
+# Near ties at the end of the ranking may fall either way on another machine.
+_TIE = 1e-9
+
+
+class Again:
+    """The mixing, done again from its inputs and compared tensor by tensor with manifest and output."""
+
+    def __init__(self, manifest: Manifest, suspect: Checkpoint, pretrained: Checkpoint):
+        self.manifest, self.suspect = manifest, suspect
+        self.model, self.twin = load_pair(suspect, pretrained, manifest.architecture, manifest.mixed_tensors)
+        self.tokenizer = load_tokenizer(suspect, "--suspect") if suspect.has_tokenizer else None
+
+    def tensor_checks(self, published: PublishedFolder) -> tuple[list[Check], float | None]:
+        """Returns a line for each mixed tensor, and how far the output is from all of them."""
+        manifest, suspect = self.manifest, named_tensors(self.model)
+        records = {record.name: record for record in manifest.mixed_tensors}
+        mixed = [record.name for record in plan(self.model, self.twin, manifest.config).mixed]
+        checks, after, distance = [], 0.0, 0.0
+        again = mix_again(self.model, self.twin, manifest.config, mixed, manifest.embedding, manifest.purified_rows)
+        for name, values in again:
+            # A tensor that is not in the list would have kept its value in secret.
+            record = records.pop(name, None)
+            note = "not in the manifest" if record is None else ""
+            is_same = describe_tensors([(name, values)]) == (record,)
+            checks.append(Check("mixed tensor", name, SAME if is_same else DIFFERENT, note))
+            output = published.tensor(name)
+            comparable = output is not None and output.shape == values.shape
+            after += float((output.double() - values.double()).square().sum()) if comparable else math.nan
+            distance += float((suspect[name].double() - self.twin.tensors[name].double()).square().sum())
+        note = "by its settings, or for want of a counterpart, it cannot have been mixed"
+        checks += [Check("mixed tensor", name, DIFFERENT, note) for name in records]
+        moved = math.sqrt(after / distance) if distance else math.nan
+        return checks, moved if math.isfinite(moved) else None
+
+    def others_are_the_suspects(self, published: PublishedFolder) -> bool:
+        """Tells whether all parameters that were not mixed are in the output as they are in the suspect."""
+        mixed = {record.name for record in self.manifest.mixed_tensors}
+        others = [(name, tensor) for name, tensor in named_tensors(self.model).items() if name not in mixed]
+        outputs = [(name, published.tensor(name)) for name, _ in others]
+        if any(tensor is None for _, tensor in outputs):
+            return False
+        return describe_tensors(others) == describe_tensors(outputs)
+
+    def config_checks(self, published: PublishedFolder) -> list[Check]:
+        """Returns whether labels and tokenizer, which decide on answers as the weights do, are the suspect's."""
+        try:
+            output = resolve_checkpoint(published.folder, "MODEL")
+        except InputError as error:
+            return [Check("configuration", "labels", DIFFERENT, str(error))]
+        names = [_label_names(checkpoint.config) for checkpoint in (output, self.suspect)]
+        architectures = output.config.get("architectures")
+        is_right = names[0] == names[1] and architectures == [self.manifest.architecture]
+        note = "" if is_right else "architecture or label names are not those of suspect and manifest"
+        checks = [Check("configuration", "labels", SAME if is_right else DIFFERENT, note)]
+        if not output.has_tokenizer or self.tokenizer is None:
+            return checks
+        try:
+            is_same = _tokenizer_state(load_tokenizer(output, "MODEL")) == _tokenizer_state(self.tokenizer)
+        except InputError as error:
+            return [*checks, Check("configuration", "tokenizer", DIFFERENT, str(error))]
+        note = "" if is_same else "it splits texts otherwise than the suspect's"
+        return [*checks, Check("configuration", "tokenizer", SAME if is_same else DIFFERENT, note)]
+
+    def row_checks(self) -> list[Check]:
+        """Returns whether the rows that were reset are the most suspicious ones."""
+        manifest, rows = self.manifest, set(self.manifest.purified_rows)
+        item = f"{len(rows)} of {manifest.embedding}"
+        vocabulary = 0 if self.twin.embedding is None else len(self.twin.tensors[self.twin.embedding])
+        if len(rows) != min(manifest.config.purify_top_k, vocabulary):
+            return [Check("reset rows", item, DIFFERENT, "the settings ask for another number")]
+        if not rows:
+            return []
+        if manifest.embedding != self.twin.embedding:
+            return [Check("reset rows", item, DIFFERENT, "this is not the word embedding")]
+        if manifest.frequencies not in ("vocabulary", "wordfreq"):
+            return [Check("reset rows", item, NOT_AVAILABLE, "their token counts are not part of the model")]
+        try:
+            # A trainer without a tokenizer ranks without one.
+            same = any(self._are_highest(rows, tokenizer) for tokenizer in (self.tokenizer, None))
+        except InputError as error:
+            return [Check("reset rows", item, NOT_AVAILABLE, str(error))]
+        return [
+            Check("reset rows", item, SAME) if same else Check("reset rows", item, DIFFERENT, "others rank higher")
+        ]
+
+    def _are_highest(self, rows: set[int], tokenizer: PreTrainedTokenizerBase | None) -> bool:
+        manifest, floor = self.manifest, self.manifest.config.frequency_floor
+        if tokenizer is None and manifest.frequencies != "vocabulary":
+            return False
+        scores = score_embeddings(
+            self.model, self.twin, manifest.frequencies, tokenizer=tokenizer, frequency_floor=floor
+        )
+        if not rows <= set(range(len(scores))):
+            return False
+        last = scores[rank_rows(scores)[len(rows) - 1]]
+        return min(scores[row] for row in rows) >= last * (1 - _TIE)
+
+
+def _label_names(config: dict[str, Any]) -> dict[int, str] | None:
+    # A configuration that names no labels has the usual ones, as many as it says.
+    known = {key: config[key] for key in ("id2label", "num_labels") if key in config}
+    try:
+        return dict(PreTrainedConfig(**known).id2label)
+    except Exception:  # a stranger's values can fail in any way
+        return None
+
+
+def _tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> Any:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return tokenizer.get_vocab()
+    state = json.loads(backend.to_str())
+    # Left over from the last call, and set again at each.
+    return {key: value for key, value in state.items() if key not in ("truncation", "padding")}
