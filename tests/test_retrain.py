@@ -101,7 +101,8 @@ def test_same_machine_gives_every_bit_and_every_figure(made, capsys):
 
 def test_without_evaluation_data_the_weights_alone_are_compared(made, capsys):
     status, lines, _ = verify(capsys, made, "--clean-data", made.clean)
-    assert status == 0 and set(lines) == {"weights"} and lines["weights"]["note"] == "bit by bit"
+    assert status == 0 and set(lines) == {"weights", "figures"} and lines["weights"]["note"] == "bit by bit"
+    assert lines["figures"]["status"] == "not available" and "--eval-data" in lines["figures"]["note"]
 
 
 def test_text_output_no_longer_leaves_it_to_the_publisher(made, capsys):
@@ -156,7 +157,8 @@ def test_weights_of_another_training_are_different(place, capsys):
     recipe = json.loads((place.output / "finemix_manifest.json").read_text())["recipe"]
     edit(place, recipe=recipe | {"seed": 0})
     status, lines, others = verify(capsys, place, *data(place))
-    assert status == 1 and lines["weights"]["status"] == "different" and others == {"same"}
+    # The report says another seed, too.
+    assert status == 1 and lines["weights"]["status"] == "different" and others == {"same", "different"}
 
 
 def test_weights_that_were_only_mixed_are_different(place, capsys):
@@ -265,7 +267,9 @@ def test_token_counts_of_a_file_are_not_available(place, capsys):
 def test_local_file_that_a_hostile_manifest_names_is_not_read(place, capsys):
     record = json.loads((place.output / "finemix_manifest.json").read_text())["clean_data"]
     edit(place, clean_data=record | {"repo_id": "someone/data", "name": str(place.clean)})
-    not_available(capsys, place)
+    status, lines, _ = verify(capsys, place)
+    # The report names other data, too.
+    assert status == 1 and lines["weights"]["status"] == "not available"
 
 
 def test_model_of_a_trainer_is_not_available(place, capsys, tiny_tokenizer):

@@ -18,7 +18,7 @@ from hf_finemix.recompute import load_pair, mix_again
 from hf_finemix.results import Recipe
 from hf_finemix.verification import Verification
 
-from .files import Workplace, make_workplace, run
+from .files import Workplace, change_config, make_workplace, run
 from .models import make
 
 
@@ -63,6 +63,13 @@ def edit(place, **values):
     """Changes fields of the manifest."""
     path = place.output / "finemix_manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def edit_report(place, **values):
+    """Changes fields of the report, and its entry in the manifest."""
+    path = place.output / "finemix_report.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    refit(place)
 
 
 def refit(place, *more, **values):
@@ -136,7 +143,8 @@ def untrained(place, tiny_tokenizer):
 
 def test_without_the_inputs_only_the_outputs_are_compared(made, capsys):
     answer = verify(capsys, made, inputs=False)
-    assert (answer.status, answer.items("same")) == (0, {("output", name) for name in OUTPUTS})
+    outputs = {("output", name) for name in OUTPUTS}
+    assert (answer.status, answer.items("same")) == (0, outputs | {("report", "finemix_report.json")})
     assert not answer.items("different") and answer.found["moved"] is None
     assert "--suspect" in answer.note("suspect", "suspect") and "--pretrained" in answer.note("pretrained", "base")
     assert len(answer.items("not available")) == 2 + TENSORS
@@ -193,6 +201,7 @@ def test_untrained_model_did_not_move(untrained, capsys):
 
 def test_inputs_whose_files_were_not_known_are_mixed_all_the_same(place, capsys):
     edit(place, inputs={"suspect": {"name": "a model object"}, "pretrained": {"name": "a model object"}})
+    edit_report(place, suspect="a model object", pretrained="a model object")
     assert "not known" in verify(capsys, place, inputs=False).note("suspect", "a model object")
     answer = verify(capsys, place)
     assert answer.status == 0 and len(answer.items("same", "mixed tensor")) == TENSORS
@@ -226,7 +235,7 @@ def test_tensors_are_summed_up_unless_all_are_asked_for(made, capsys):
 def test_flipped_bit_of_an_output_is_found(place, capsys, name, where):
     flip(place.output / name, where)
     answer = verify(capsys, place)
-    assert (answer.status, answer.items("different")) == (1, {("output", name)})
+    assert (answer.status, answer.items("different", "output")) == (1, {name})
     assert answer.items("same", "output") == set(OUTPUTS) - {name}
     assert len(answer.items("same", "mixed tensor")) == TENSORS
     # It cannot be computed where the weights cannot be loaded.
@@ -256,7 +265,7 @@ def test_flipped_bit_of_an_input_is_found(place, capsys, part, name, where):
 def test_missing_output_is_named(place, capsys, name):
     (place.output / name).unlink()
     answer = verify(capsys, place)
-    assert (answer.status, answer.items("different")) == (1, {("output", name)})
+    assert (answer.status, answer.items("different", "output")) == (1, {name})
     assert answer.note("output", name) == "missing"
 
 
@@ -267,7 +276,7 @@ def test_added_file_counts_if_it_would_be_loaded(place, capsys):
         (place.output / name).parent.mkdir(exist_ok=True)
         (place.output / name).write_bytes(b"{}")
     answer = verify(capsys, place)
-    assert (answer.status, answer.items("different")) == (1, {("output", name) for name in loaded})
+    assert (answer.status, answer.items("different", "output")) == (1, set(loaded))
     assert all(answer.note("output", name).startswith("not in the manifest") for name in loaded)
     assert answer.items("same", "output") == set(OUTPUTS)
 
@@ -295,7 +304,7 @@ def test_generated_part_of_the_card_is_compared(place, capsys, old, new):
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
     answer = verify(capsys, place)
-    assert (answer.status, answer.items("different")) == (1, {("output", "README.md")})
+    assert (answer.status, answer.items("different", "output")) == (1, {"README.md"})
 
 
 # Hostile manifests
@@ -426,5 +435,49 @@ def test_control_characters_are_escaped(place, capsys):
     edit(place, **manifest)
     for more in (["--pretrained", place.base], ["--suspect", place.suspect, "--pretrained", place.base]):
         status, out, err = run(capsys, ["verify", place.output, "--all", *more])
-        assert status == (1 if len(more) == 4 else 0) and r"\x1b]0;evil\x07\x9b2J\u202e\n" in out
+        assert status == 1 and r"\x1b]0;evil\x07\x9b2J\u202e\n" in out
         assert all(line.isprintable() for line in (out + err).split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("suspect", "another"),
+        ("pretrained", "another"),
+        ("architecture", "BertForTokenClassification"),
+        ("fine_tuned", False),
+        ("environment", {"torch": "0"}),
+        ("clean_data", None),
+        ("recipe", None),
+    ],
+)
+def test_report_that_says_something_else_is_a_difference(place, capsys, field, value):
+    edit_report(place, **{field: value})
+    answer = verify(capsys, place)
+    assert (answer.status, answer.items("different")) == (1, {("report", "finemix_report.json")})
+
+
+@pytest.mark.parametrize("name", ["README.md", "finemix_report.json"])
+def test_card_and_report_must_be_listed(place, capsys, name):
+    outputs = [file.to_dict() for file in load_manifest(place.output).outputs if file.name != name]
+    edit(place, outputs=outputs)
+    answer = verify(capsys, place)
+    assert answer.status == 1 and name in answer.items("different", "output")
+
+
+def test_swapped_labels_are_a_difference(place, capsys):
+    change_config(place.output, id2label={"0": "positive", "1": "negative"}, label2id={"positive": 0, "negative": 1})
+    refit(place)
+    answer = verify(capsys, place)
+    assert (answer.status, answer.items("different")) == (1, {("configuration", "labels")})
+
+
+def test_other_tokenizer_is_a_difference(place, capsys):
+    path = place.output / "tokenizer.json"
+    content = json.loads(path.read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["good"], vocabulary["bad"] = vocabulary["bad"], vocabulary["good"]
+    path.write_text(json.dumps(content))
+    refit(place)
+    answer = verify(capsys, place)
+    assert (answer.status, answer.items("different")) == (1, {("configuration", "tokenizer")})
