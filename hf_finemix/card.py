@@ -1,6 +1,6 @@
 """The defence card: README.md of a purified model, made from one data class and one template."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .card_merge import BEGIN, END, join_card, merge_cards, seal, split_card
 from .card_metadata import metadata, pipeline_tag
 from .card_recipe import recipe_code, recipe_yaml
 from .errors import InputError
-from .licenses import common_license
+from .licenses import common_license, license_id
 from .loading import CARD_FILE
 from .manifest import MANIFEST_FILE, CardSeal
 from .markdown import escape, one_line, source
@@ -93,13 +93,16 @@ def update_card(card: DefenseCard, existing: str | None = None) -> tuple[str, Ca
     Raises:
         InputError: If the existing card cannot be read.
     """
-    text = generated = render_card(card)
-    if existing is not None:
-        try:
-            text = merge_cards(existing, generated)
-        except ValueError as error:
-            raise InputError(f"The existing {CARD_FILE} cannot be updated: {error}; repair or remove it.") from None
-    return text, seal(text, tuple(split_card(generated)[0]))
+    try:
+        asked = () if card.license is None else ("license",)
+        if existing is not None and not asked:
+            card = replace(card, license=license_id(split_card(existing)[0].get("license")))
+        text = generated = render_card(card)
+        if existing is not None:
+            text = merge_cards(existing, generated, asked)
+        return text, seal(text, tuple(split_card(generated)[0]))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The existing {CARD_FILE} cannot be updated: {error}; repair or remove it.") from None
 
 
 def read_card(folder: Path) -> str | None:
@@ -113,7 +116,7 @@ def read_card(folder: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             text = file.read(_LARGEST + 1)
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{str(path)!r} is no readable text; repair or remove it.") from None

@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from .manifest import CardSeal
+from .serialization import read_yaml
 
 
 BEGIN = "<!-- hf-finemix: the text from here to the closing mark is generated; write your own before or after it -->"
@@ -40,16 +41,11 @@ _OURS = frozenset(
         "Citation",
     )
 )
+# Marks stand alone on their lines; in a line they are quoted.
+_GENERATED = re.compile(rf"^{re.escape(BEGIN)}$(.*?)^{re.escape(END)}$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^## .+$", re.MULTILINE)
-_FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
-
-
-class _WithoutAliases(yaml.SafeLoader):
-    # A few lines of aliases of aliases stand for more values than any memory holds.
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it uses aliases")
-        return super().compose_node(parent, index)
+_ANY_HEADING = re.compile(r"^#{1,6} .+$", re.MULTILINE)
+_FENCE = re.compile(r"^ {0,3}(?:(`{3,})[^`\n]*$|(~{3,}).*$)(?s:.*?)(?:^ {0,3}(?:\1`*|\2~*)[ \t]*$|\Z)", re.MULTILINE)
 
 
 def split_card(text: str) -> tuple[dict[str, Any], str]:
@@ -63,9 +59,10 @@ def split_card(text: str) -> tuple[dict[str, Any], str]:
     if match is None:
         return {}, text
     try:
-        header = yaml.load(match[2], _WithoutAliases)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"its metadata are no YAML: {' '.join(str(error).split())[:100]}") from None
+        header = read_yaml(match[2])
+    except ValueError as error:
+        raise ValueError(f"its metadata are no YAML: {error}") from None
+    header = {} if header is None else header
     if not isinstance(header, dict) or not all(isinstance(key, str) for key in header):
         raise ValueError("its metadata are no mapping of names")
     return header, text[match.end() :]
@@ -74,16 +71,16 @@ def split_card(text: str) -> tuple[dict[str, Any], str]:
 def join_card(header: dict[str, Any], body: str) -> str:
     """Puts metadata and body together."""
     dumped = yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=4096).strip()
-    return f"---\n{dumped}\n---\n\n{body.strip()}\n"
+    return f"---\n{dumped}\n---\n\n{_trim(body)}\n"
 
 
 def generated_part(body: str) -> str | None:
     """Returns the generated text of a body, without its marks; `None` if the marks are not there."""
-    start, end = body.find(BEGIN), body.rfind(END)
-    return body[start + len(BEGIN) : end].strip() if 0 <= start < end else None
+    match = _GENERATED.search(body)
+    return None if match is None else match[1].strip()
 
 
-def merge_cards(existing: str, new: str) -> str:
+def merge_cards(existing: str, new: str, chosen: tuple[str, ...] = ()) -> str:
     """
     Puts a newly made card into the place of an old one, and keeps what the owner wrote.
 
@@ -94,23 +91,25 @@ def merge_cards(existing: str, new: str) -> str:
     Args:
         existing (`str`): The old card.
         new (`str`): The new one.
+        chosen (`tuple[str, ...]`, *optional*): Keys of the new metadata that somebody asked for by name.
 
     Raises:
         ValueError: If the metadata of the old card cannot be read.
     """
     old_header, old_body = split_card(existing)
     header, body = split_card(new)
-    merged = {key: value for key, value in old_header.items() if key not in _ABOUT_WEIGHTS} | header
+    own = {key: value for key, value in old_header.items() if key not in header and key not in _ABOUT_WEIGHTS}
+    merged = header | own
     for key in _UNIONS:
         values = [*_strings(header.get(key)), *_strings(old_header.get(key))]
         if values:
             merged[key] = list(dict.fromkeys(values))
     for key in _OWNERS:
-        if old_header.get(key) is not None:
+        if old_header.get(key) is not None and key not in chosen:
             merged[key] = old_header[key]
     before, generated, after = _parts(body)
     old_before, old_generated, old_after = _parts(old_body)
-    inside = [section for section in _sections(old_generated) if _heading(section) not in _OURS | {""}]
+    inside = [section for section in _sections(old_generated, _ANY_HEADING)[1:] if _heading(section) not in _OURS]
     present = {_heading(section) or section for section in (*_sections(before), *_sections(after))}
     before = [*_missing(_sections(old_before), present), *_sections(before)]
     after = [*_sections(after), *_missing([*inside, *_sections(old_after)], present)]
@@ -139,24 +138,27 @@ def seal(card: str, keys: tuple[str, ...] | None = None) -> CardSeal:
 
 def _parts(body: str) -> tuple[str, str, str]:
     # Without the marks all of a card is its owner's, and stands below what is generated.
-    generated = generated_part(body)
-    if generated is None:
-        return "", "", body
-    return body.split(BEGIN, 1)[0], generated, body.rsplit(END, 1)[1]
+    match = _GENERATED.search(body)
+    return ("", "", body) if match is None else (body[: match.start()], match[1].strip(), body[match.end() :])
 
 
-def _sections(text: str) -> list[str]:
+def _sections(text: str, heading: re.Pattern[str] = _HEADING) -> list[str]:
     """Splits text at its headings of the second level; what stands before the first is a section, too."""
     # Headings inside of code blocks are no headings.
     blank = _FENCE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
-    starts = [0, *(match.start() for match in _HEADING.finditer(blank) if match.start())]
-    pieces = (text[start:end].strip() for start, end in zip(starts, [*starts[1:], len(text)], strict=True))
+    starts = [0, *(match.start() for match in heading.finditer(blank) if match.start())]
+    pieces = (_trim(text[start:end]) for start, end in zip(starts, [*starts[1:], len(text)], strict=True))
     return [piece for piece in pieces if piece]
 
 
 def _heading(section: str) -> str:
     first = section.split("\n", 1)[0].strip()
-    return first if first.startswith("## ") else ""
+    return first if _ANY_HEADING.match(first) else ""
+
+
+def _trim(text: str) -> str:
+    # Spaces before the first line may make it code.
+    return text.rstrip().lstrip("\n")
 
 
 def _missing(sections: list[str], present: set[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from huggingface_hub import EvalResult, ModelCardData
 from transformers.modelcard import TASK_MAPPING
 
+from .loading import HUB_ID
 from .markdown import hub_source, one_line
 from .rates import Rate
 from .results import PurificationReport
@@ -46,7 +47,7 @@ def metadata(
     bases = hub_ids(report)
     results = _results(report)
     records = (report.clean_data, report.evaluation_data)
-    used = (record.repo_id for record in records if record is not None and record.repo_id)
+    used = (record.repo_id for record in records if record is not None and HUB_ID.fullmatch(record.repo_id or ""))
     return ModelCardData(
         license=license_id,
         library_name="transformers",
@@ -68,7 +69,8 @@ def _results(report: PurificationReport) -> list[EvalResult]:
     task = pipeline_tag(report.architecture) or "text-classification"
     rates: list[tuple[str, str, Rate]] = [("accuracy", "Accuracy", evaluation.accuracy)]
     for trigger in evaluation.triggers:
-        suffix = f" (trigger “{one_line(trigger.trigger)[:60]}”)"
+        place = "" if len({item.position for item in evaluation.triggers}) == 1 else f", {one_line(trigger.position)}"
+        suffix = f" (trigger “{one_line(trigger.trigger)[:60]}”{place})"
         rates.append(("attack_success_rate", f"Attack success rate{suffix}", trigger.asr))
         rates.append(("robust_accuracy", f"Robust accuracy{suffix}", trigger.ra))
     return [

@@ -42,7 +42,7 @@ def _command(report: PurificationReport, name: str) -> str:
             for item in triggers
             if (item.target_label, item.position, item.seed) == (first.target_label, first.position, first.seed)
         ]
-        arguments += [f"--trigger {_quote(item.trigger)}" for item in alike]
+        arguments += [f"--trigger={shlex.quote(_unfenced(item.trigger))}" for item in alike]
         arguments.append(f"--target-label {first.target_label} --position {_quote(first.position)}")
         if first.seed:
             arguments.append(f"--trigger-seed {first.seed}")

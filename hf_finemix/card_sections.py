@@ -40,12 +40,14 @@ def _attack_verdict(
     if count > 1:
         which += f", the worst of {count} tested,"
     sentence = f"{which} succeeded in {percent(before.asr)} of tries before and in {percent(after.asr)} now"
-    weaker = after.asr.high < before.asr.low
+    weaker = before.asr.n > 0 and after.asr.high < before.asr.low
     if baseline is None or baseline.asr.value is None:
         lead = "The tested attack is weaker." if weaker else "The tested attack works as before."
         return f"**{lead}** {sentence}. How much of that is ordinary error is not known: no clean model was measured."
     sentence += f"; a model that never had the backdoor errs that way in {percent(baseline.asr)}."
-    if after.asr.value <= baseline.asr.high:
+    if before.asr.n and before.asr.value <= baseline.asr.high:
+        lead = "The tested attack did not work before, either."
+    elif after.asr.value <= baseline.asr.high:
         lead = "The tested attack is down to the level of ordinary errors."
     else:
         lead = "The tested attack is weaker, but not gone." if weaker else "The tested attack works as before."
@@ -68,7 +70,7 @@ def data(record: DataRecord | None) -> str:
     """Returns a data set with its size and fingerprint."""
     if record is None:
         return "none"
-    proof = f"sha256 `{record.fingerprint[:16]}…`" if record.fingerprint else "no fingerprint"
+    proof = f"sha256 {code(f'{record.fingerprint[:16]}…')}" if record.fingerprint else "no fingerprint"
     return f"{escape(record.name)}, {record.rows} examples, {proof}"
 
 
@@ -133,8 +135,8 @@ def baseline_note(report: PurificationReport) -> str:
     """Returns what the clean-model baseline is, or that there is none."""
     if BASELINE in report.evaluations:
         return (
-            f"The row “{BASELINE}” is the baseline: a model fine-tuned without poison, which errs, too. Compare ASR "
-            "with its row, never with zero."
+            f"The column “{BASELINE}” is the baseline: a model fine-tuned without poison, which errs, too. Compare "
+            "ASR with its column, never with zero."
         )
     return (
         "No clean-model baseline was measured: a model without any backdoor also errs, so that its ASR is not zero "

@@ -1,6 +1,5 @@
 """`FineMixConfig`: what to mix and what to reset, checked once and for all."""
 
-import math
 import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -50,8 +49,8 @@ class FineMixConfig:
         if self.selection not in SELECTIONS:
             raise InputError(f"`selection` is {self.selection!r}, but must be one of {', '.join(SELECTIONS)}.")
         check_integer("seed", self.seed, 0, 2**64 - 1)
-        check_integer("purify_top_k", self.purify_top_k, 0)
-        check_integer("frequency_floor", self.frequency_floor, 2)
+        check_integer("purify_top_k", self.purify_top_k, 0, 2**63 - 1)
+        check_integer("frequency_floor", self.frequency_floor, 2, 2**63 - 1)
         if not isinstance(self.exclude, (list, tuple)):
             raise InputError(f"`exclude` is {self.exclude!r}, but must be a list or tuple of strings.")
         # JSON has no tuples: a configuration that was read back must equal the one that was written.
@@ -61,7 +60,7 @@ class FineMixConfig:
                 raise InputError(f"`exclude` holds {pattern!r}, which is no string.")
             try:
                 re.compile(pattern)
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 raise InputError(f"`exclude` holds {pattern!r}, which is no regular expression: {error}.") from None
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +85,7 @@ class FineMixConfig:
 def check_keep_ratio(keep_ratio: Any) -> None:
     """Refuses everything but a number in [0, 1]; NaN and booleans are no ratios."""
     is_number = isinstance(keep_ratio, (int, float)) and not isinstance(keep_ratio, bool)
-    if not is_number or math.isnan(keep_ratio) or not 0 <= keep_ratio <= 1:
+    if not is_number or not 0 <= keep_ratio <= 1:
         raise InputError(f"`keep_ratio` is {keep_ratio!r}, but must be a number from 0 to 1.")
 
 

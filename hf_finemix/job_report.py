@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
@@ -94,13 +95,17 @@ def _listed(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no plain form")
 
 
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
 def script_metrics(history: list[dict[str, Any]]) -> dict[str, float]:
     """Returns the figures of the last evaluation in a trainer's log, without its run time."""
     last = next((entry for entry in reversed(history) if "eval_runtime" in entry), {})
     return {
         name: float(value)
         for name, value in last.items()
-        if name.startswith("eval_") and not name.endswith(_RUN_TIME) and isinstance(value, (int, float))
+        if name.startswith("eval_") and not name.endswith(_RUN_TIME) and _is_finite(value)
     }
 
 

@@ -2,10 +2,10 @@
 
 import re
 
-import yaml
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from .loading import CARD_FILE, Checkpoint
+from .serialization import read_yaml
 
 
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,40}")
@@ -24,14 +24,14 @@ def stated_license(checkpoint: Checkpoint) -> str | None:
     try:
         with (checkpoint.folder / CARD_FILE).open(encoding="utf-8") as file:
             match = REGEX_YAML_BLOCK.match(file.read(_LARGEST_HEADER))
-        header = yaml.safe_load(match[2]) if match else None
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        header = read_yaml(match[2]) if match else None
+    except (OSError, ValueError):
         return None
     return license_id(header.get("license")) if isinstance(header, dict) else None
 
 
 def common_license(licenses: dict[str, str | None]) -> str | None:
     """Returns the licence that suspect and base share; `None` if one of them states none, or another."""
-    stated = {licenses.get(name) for name in ("suspect", "pretrained")}
+    stated = {license_id(licenses.get(name)) for name in ("suspect", "pretrained")}
     shared = stated.pop()
     return shared if not stated and shared not in _NO_LICENSES else None

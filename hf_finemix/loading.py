@@ -71,7 +71,7 @@ _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle"
 # Keys of config.json that name a file to load instead of the usual one, and those that can name code on the Hub.
 _WEIGHTS_KEY = "transformers_weights"
 _CODE_KEYS = {"attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation"}
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def split_hub_id(source: str | Path, argument: str) -> tuple[str, str | None]:
     name, _, revision = text.partition("@")
     if text and os.path.exists(os.path.expanduser(text)):
         raise InputError(f"{argument} {text!r} is a file; give the folder that holds it, or a Hub id.")
-    if isinstance(source, Path) or not _HUB_ID.fullmatch(name) or name.startswith("."):
+    if isinstance(source, Path) or not HUB_ID.fullmatch(name) or name.startswith("."):
         raise InputError(f"{argument} {text!r} does not exist; give a local folder or a Hub id.")
     return name, revision or None
 

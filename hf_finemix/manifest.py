@@ -161,7 +161,10 @@ class Manifest(Record):
         """
         fields = dict(data)
         check_version(fields.pop("manifest_version", None), MANIFEST_VERSION)
-        return super().from_dict(fields | fields.pop("inputs"))
+        inputs = fields.pop("inputs", None)
+        if not isinstance(inputs, dict) or inputs.keys() != {"suspect", "pretrained"} or inputs.keys() & fields.keys():
+            raise ValueError("its inputs are not suspect and pretrained")
+        return super().from_dict(fields | inputs)
 
     def save(self, folder: Path) -> None:
         """Writes finemix_manifest.json into a folder."""

@@ -9,6 +9,7 @@ from .rates import Rate
 # "://" and "www." for bare addresses, which are links without any markup; some signs mean something at the beginning
 # of a line alone.
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$&]|:(?=//)|(?<=www)\.|^[#+!=-])", re.IGNORECASE)
+_LIST = re.compile(r"^(\d+)([.)])(?=\s|$)")
 # What `SourceRecord.label` gives for a repository; a folder's name alone does not end in a commit.
 _HUB_SOURCE = re.compile(r"([\w.-]+(?:/[\w.-]+)?)@([0-9a-f]{40})", re.ASCII)
 
@@ -21,7 +22,7 @@ def escape(text: str, limit: int = 200) -> str:
         text (`str`): Anything.
         limit (`int`, *optional*, defaults to 200): Longest result before escaping, in characters.
     """
-    return _MARKUP.sub(r"\\\1", one_line(text)[:limit])
+    return _LIST.sub(r"\1\\\2", _MARKUP.sub(r"\\\1", one_line(text)[:limit]))
 
 
 def one_line(text: str) -> str:

@@ -67,7 +67,7 @@ class Rate:
     n: int
 
     def __post_init__(self):
-        check_integer("n", self.n, 0)
+        check_integer("n", self.n, 0, 2**63 - 1)
         check_integer("successes", self.successes, 0, self.n)
 
     @property
@@ -91,7 +91,17 @@ class Rate:
 
     @classmethod
     def from_dict(cls, rate: dict[str, Any]) -> "Rate":
-        """Rebuilds a rate from [`Rate.to_dict`]; value and interval follow from the counts."""
+        """
+        Rebuilds a rate from [`Rate.to_dict`]; value and interval follow from the counts.
+
+        Raises:
+            TypeError: If it is no dictionary.
+            ValueError: If a key is unknown, or a count is missing or out of range.
+        """
+        if not isinstance(rate, dict):
+            raise TypeError(f"a rate is a {type(rate).__name__}")
+        if not {"successes", "n"} <= rate.keys() <= {"value", "low", "high", "successes", "n"}:
+            raise ValueError(f"a rate has the keys {', '.join(map(str, rate))}")
         return cls(successes=rate["successes"], n=rate["n"])
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from .config import FineMixConfig
 from .errors import InputError
 from .masks import MASK_VERSION
 from .results import Recipe
+from .serialization import read_yaml
 
 
 # Compared with others on several suspects: examples/benchmark/recipe.md.
@@ -19,6 +20,15 @@ DEFAULT_RECIPE = Recipe(epochs=8, learning_rate=1e-4, batch_size=8, max_length=1
 # The seed of the masks is called `seed`, too.
 _TRAINING_SEED = "training_seed"
 _LARGEST = 1 << 16
+
+
+class _Dumper(yaml.SafeDumper):
+    # One line for each string: a line of its own could end the code block that the text stands in.
+    def represent_text(self, text: str) -> yaml.Node:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def settings(config: FineMixConfig, recipe: Recipe, mask_version: int) -> dict[str, Any]:
@@ -30,7 +40,7 @@ def settings(config: FineMixConfig, recipe: Recipe, mask_version: int) -> dict[s
 
 def to_yaml(content: dict[str, Any]) -> str:
     """Returns settings as YAML in their order, without a newline at the end."""
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).strip()
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=float("inf")).strip()
 
 
 def read_recipe(path: str | Path, config: FineMixConfig, recipe: Recipe) -> tuple[FineMixConfig, Recipe]:
@@ -49,8 +59,13 @@ def read_recipe(path: str | Path, config: FineMixConfig, recipe: Recipe) -> tupl
     what = f"--recipe {str(path)!r}"
     try:
         with Path(path).open(encoding="utf-8") as file:
-            found = yaml.safe_load(file.read(_LARGEST))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise InputError(f"{what} is larger than any recipe.")
+        found = read_yaml(text)
+    except InputError:
+        raise
+    except ValueError:
         raise InputError(f"{what} is no readable YAML.") from None
     except OSError as error:
         raise InputError(f"{what} cannot be read: {error.strerror}.") from None

@@ -57,6 +57,8 @@ class Recipe(Record):
         check_integer("seed", self.seed, 0, 2**32 - 1)
         if not 0 < self.learning_rate < 1:
             raise InputError(f"`learning_rate` is {self.learning_rate!r}, but must lie between 0 and 1.")
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"`warmup` is {self.warmup!r}, but must be a share of the steps, from 0 to below 1.")
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,15 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
+import yaml
+
 from .errors import InputError
 
 
 # A manifest or report of a large model with a large vocabulary stays far below.
 _LARGEST = 1 << 26
+# Training arguments, the one place where anything goes, are nested a few levels deep.
+_DEEPEST = 20
 _T = TypeVar("_T")
 
 
@@ -62,6 +66,7 @@ def _plain(value: Any) -> Any:
 def _convert(value: Any, hint: Any, name: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
+        _check_plain(value, name)
         return value
     if is_dataclass(hint):
         return hint.from_dict(value)
@@ -77,7 +82,21 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     accepted = (int, float) if hint is float else hint
     if origin or not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise TypeError(f"{name} is {value!r}")
+    _check_plain(value, name)
     return value
+
+
+def _check_plain(value: Any, name: str, depth: int = 0) -> None:
+    # JSON can hold numbers that no float can, and strings that UTF-8 cannot.
+    if depth > _DEEPEST:
+        raise ValueError(f"{name} is nested too deeply")
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, (int, float)) and not abs(value) < 2**64:
+        raise ValueError(f"{name} holds a number that is none or out of all proportion")
+    elif isinstance(value, (list, tuple, dict)):
+        for item in (*value, *value.values()) if isinstance(value, dict) else value:
+            _check_plain(item, name, depth + 1)
 
 
 def check_version(found: Any, known: int) -> None:
@@ -113,6 +132,28 @@ def read_json(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T:
         return parse(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise InputError(f"{str(path.parent)!r} has no {path.name}; give an output folder of hf-finemix.") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError) as error:
+    except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{str(path)!r} is damaged ({reason or type(error).__name__}).") from None
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        # A few aliases of aliases stand for more items than any memory can hold.
+        if self.check_event(yaml.AliasEvent):
+            raise ValueError("it holds aliases")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(text: str) -> Any:
+    """
+    Reads YAML of a stranger.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    # PyYAML meets `!!int ""`, `!!timestamp x` and the like with whatever exception it comes across.
+    except Exception as error:
+        raise ValueError(" ".join(str(error).split())[:100] or type(error).__name__) from None

@@ -193,10 +193,8 @@ def test_file_of_token_counts_is_named_without_its_path(workplace, tokenizer, hu
     corpus = workplace.root / "corpus.txt"
     corpus.write_text("a good movie\n")
     model = Purifiable.from_pretrained(workplace.suspect)
+    scores = model.score_embeddings(workplace.base, str(corpus), tokenizer=tokenizer)
     model.fine_mix_(workplace.base, CONFIG)
-    scores = Purifiable.from_pretrained(workplace.suspect).score_embeddings(
-        workplace.base, str(corpus), tokenizer=tokenizer
-    )
     model.purify_embeddings_(workplace.base, CONFIG, scores, frequencies=str(corpus), tokenizer=tokenizer)
     model.push_to_hub("me/purified")
     assert manifest_on(hub)["frequencies"] == "corpus.txt"

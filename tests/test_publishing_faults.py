@@ -122,6 +122,14 @@ class TestTemporary:
             # It adds a second where it waits for as long as it was told.
             assert waits in {"500": ([1, 2],), "429": ([3], [4])}.get(fault, ([1],))
 
+    @pytest.mark.parametrize("name", ["head of the card", "preupload", "put", "verify"])
+    def test_what_the_client_gives_up_on_is_tried_again(self, name, folder, hub):
+        hub.add_model("me/purified", {"README.md": STOCK_CARD})
+        ordered = order(hub, REQUESTS[name], status=500, times=7)
+        published = publish(folder, "me/purified", revision="dev")
+        assert hub.commits("me/purified", "dev")[0].id == published.oid
+        assert ordered.times == (1 if name == "verify" else 0)  # which is not asked again of an object that is there
+
     def test_limit_as_the_hub_states_it(self, folder, hub, waits):
         order(hub, COMMIT, status=429, headers={"RateLimit": '"api";r=0;t=55'})
         publish(folder, "me/purified")

@@ -24,6 +24,9 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
     from ..card import DefenseCard
     from ..evidence import rewrite_card
     from ..licenses import license_id
@@ -31,6 +34,13 @@ def run(args: argparse.Namespace) -> int:
 
     if args.license is not None and license_id(args.license) is None:
         raise InputError(f"--license {args.license!r} is no licence id of the Hub; take one such as apache-2.0.")
+    if args.repo_id is not None:
+        try:
+            validate_repo_id(args.repo_id)
+            if not args.repo_id:
+                raise HFValidationError("it is empty")
+        except HFValidationError as error:
+            raise InputError(f"--repo-id {args.repo_id!r} is no id of the Hub: {error}") from None
     folder = Path(args.folder)
     report = load_report(folder)
     title = args.name or (args.repo_id or folder.absolute().name).split("/")[-1]
