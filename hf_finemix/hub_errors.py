@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import parse_ratelimit_headers
 
 from .errors import InputError
 
@@ -61,8 +62,16 @@ def _wait(error: Exception, attempt: int) -> float | None:
     response = getattr(cause, "response", None)
     if response is not None and response.status_code not in (*_TEMPORARY, _CONFLICT):
         return None
-    asked = "" if response is None else response.headers.get("Retry-After", "")
-    return min(float(asked) if asked.isdecimal() else _FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT)
+    usual = _FIRST_WAIT * 2 ** (attempt - 1)
+    return min(usual if response is None else _asked(response.headers) or usual, _LONGEST_WAIT)
+
+
+def _asked(headers: Mapping[str, str]) -> float | None:
+    asked, limit = headers.get("Retry-After", ""), parse_ratelimit_headers(headers)
+    if asked.isdecimal():
+        return float(asked)
+    # The Hub says when its limit ends by this header; a second more, because it counts in whole ones.
+    return None if limit is None or limit.remaining else limit.reset_in_seconds + 1.0
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from .config import FineMixConfig
 from .provenance import Provenance, Sources
-from .recompute import mixed_tensors
+from .recompute import all_tensors
 from .report import Evaluation
 from .results import DataRecord, PurificationReport, environment
 from .twin import unwrap
@@ -146,7 +146,7 @@ def mixin_report(
 
     Whether the model was trained further shows in its tensors.
     """
-    fine_tuned = mixed_tensors(model, provenance.mix) != provenance.tensors
+    fine_tuned = all_tensors(model) != provenance.weights
     return replace(_report(model, provenance, sources, evaluations), made_by="FineMixMixin", fine_tuned=fine_tuned)
 
 

@@ -20,7 +20,7 @@ from .modeling import PurifyReport, fine_mix_, purify_embeddings_, score_embeddi
 from .plan import MixReport
 from .provenance import Provenance, find_sources
 from .publishing import Published, publish
-from .recompute import mixed_tensors
+from .recompute import all_tensors, mixed_tensors
 from .report import Evaluation
 from .twin import Pretrained, original_architecture, word_embedding_name
 
@@ -65,6 +65,7 @@ class FineMixMixin:
             mix=report,
             purify=PurifyReport(applicable=word_embedding_name(self) is not None),
             tensors=mixed_tensors(self, report),
+            weights=all_tensors(self),
         )
         return report
 
@@ -92,6 +93,7 @@ class FineMixMixin:
                 mix=replace(known.mix, config=settings),
                 purify=report,
                 tensors=mixed_tensors(self, known.mix, report),
+                weights=all_tensors(self),
                 frequencies=_source(frequencies) if scores is None else self._frequencies,
             )
         return report

@@ -26,6 +26,7 @@ class Provenance:
         purify (`PurifyReport`): Which embedding rows were reset.
         tensors (`tuple[TensorRecord, ...]`): Each mixed tensor after both.
         frequencies (`str`, *optional*): Source of the token counts, if it is one that has a name.
+        weights (`tuple[TensorRecord, ...]`): All parameters after both, mixed or not; empty if nobody will ask.
     """
 
     architecture: str
@@ -35,6 +36,7 @@ class Provenance:
     purify: PurifyReport
     tensors: tuple[TensorRecord, ...]
     frequencies: str | None = None
+    weights: tuple[TensorRecord, ...] = ()
 
     def __post_init__(self):
         if not self.purify.tokens and self.mix.config.purify_top_k:

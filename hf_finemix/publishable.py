@@ -7,7 +7,7 @@ from pathlib import Path
 from .errors import InputError
 from .hashes import FileRecord, sha256_file
 from .loading import CARD_FILE, CONFIG_FILE, INDEX_FILE, TOKENIZER_FILES, WEIGHTS_FILE
-from .manifest import Manifest
+from .manifest import MANIFEST_FILE, Manifest
 
 
 GENERATION_FILE = "generation_config.json"
@@ -32,7 +32,7 @@ _LOADED = (
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib", "*.dill", "*.npy", "*.npz")
 # First bytes of a pickle of protocol 2 and later, and of a zip archive, which torch puts its pickles into.
 _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6)) + (b"PK\x03\x04",)
-_TOKEN = re.compile(rb"\b(?:hf|api_org)_[A-Za-z0-9]{30,}")
+_TOKEN = re.compile(rb"(?:hf_|hf_oauth_|api_org_)[A-Za-z0-9]{30,}")
 _CHUNK = 1 << 22
 
 
@@ -60,6 +60,10 @@ def check_files(folder: Path, manifest: Manifest, token: str) -> None:
         raise InputError(f"{str(folder)!r} has a manifest that lists no model; make the folder anew.")
     for file in manifest.outputs:
         check_file(folder, file, token.encode())
+    if holds_token(folder / MANIFEST_FILE, token.encode()):
+        raise InputError(
+            f"{MANIFEST_FILE} in {str(folder)!r} holds a token of the Hub; remove it, and revoke the token."
+        )
 
 
 def check_file(folder: Path, file: FileRecord, token: bytes) -> None:

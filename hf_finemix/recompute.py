@@ -30,6 +30,11 @@ def mixed_tensors(
     return describe_tensors([(name, parameters[name]) for name in names])
 
 
+def all_tensors(model: PreTrainedModel) -> tuple[TensorRecord, ...]:
+    """Records each parameter of a model, mixed or not, in its present state."""
+    return describe_tensors(list(named_tensors(model).items()))
+
+
 def named_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     """Returns a model's parameters by canonical name, tied ones once."""
     return {canonical_name(name): tensor.detach() for name, tensor in unwrap(model).named_parameters()}

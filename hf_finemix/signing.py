@@ -1,8 +1,9 @@
 """Signatures of published folders, by the OpenSSF's model-signing (extra `sign`): who published, not only what."""
 
+import io
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,29 @@ def sign(files: Mapping[str, Path | bytes], private_key: str | Path) -> bytes:
     Raises:
         InputError: If the extra is not installed, or the key cannot be used.
     """
-    signing, hashing = _import("signing"), _import("hashing")
-    key = _check_key(private_key, "--sign-key")
+    config = signer(private_key)
     with _laid_out(files) as folder, tempfile.TemporaryDirectory() as other:
         path = Path(other) / SIGNATURE_FILE
-        try:
-            config = signing.Config().use_elliptic_key_signer(private_key=key)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"--sign-key {str(private_key)!r} is no unencrypted private key: {error}") from None
-        config.set_hashing_config(_hashing(hashing)).sign(folder, path)
+        config.sign(folder, path)
         return path.read_bytes()
+
+
+def signer(private_key: str | Path) -> Any:
+    """
+    Returns what signs with a private key; so that a key that cannot be used is noticed before any work.
+
+    Raises:
+        InputError: If the extra is not installed, or the key cannot be used.
+    """
+    signing, hashing = _import("signing"), _import("hashing")
+    key = _check_key(private_key, "--sign-key")
+    try:
+        config = signing.Config().use_elliptic_key_signer(private_key=key)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"--sign-key {str(private_key)!r} is no unencrypted private key of an elliptic curve: {error}"
+        ) from None
+    return config.set_hashing_config(_hashing(hashing))
 
 
 def check_signature(files: Mapping[str, Path], signature: Path, public_key: str | Path) -> str | None:
@@ -57,15 +71,22 @@ def check_signature(files: Mapping[str, Path], signature: Path, public_key: str 
     key = _check_key(public_key, "--public-key")
     try:
         config = verifying.Config().use_elliptic_key_verifier(public_key=key)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"--public-key {str(public_key)!r} is no public key: {error}") from None
-    with _laid_out(files) as folder:
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"--public-key {str(public_key)!r} is no public key of an elliptic curve: {_reason(error)}"
+        ) from None
+    # The library prints remarks of its own.
+    with _laid_out(files) as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         try:
             config.set_hashing_config(_hashing(hashing)).verify(folder, signature)
         # A signature of a stranger can be wrong in any way, and each part of the library says so with its own type.
         except Exception as error:
-            return " ".join(str(error).split())[:200] or type(error).__name__
+            return _reason(error)
     return None
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 @contextmanager
@@ -84,7 +105,9 @@ def _laid_out(files: Mapping[str, Path | bytes]) -> Iterator[Path]:
 
 
 def _hashing(hashing: Any) -> Any:
-    return hashing.Config().use_file_serialization(hashing_algorithm="sha256", allow_symlinks=True)
+    config = hashing.Config().use_file_serialization(hashing_algorithm="sha256", allow_symlinks=True)
+    # That one argument alone has no effect in every release.
+    return config.set_allow_symlinks(True)
 
 
 def _check_key(path: str | Path, argument: str) -> Path:

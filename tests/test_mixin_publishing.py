@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -149,6 +150,16 @@ def test_mixing_alone(workplace, hub):
     model.push_to_hub("me/purified")
     assert manifest_on(hub)["purified_rows"] == [] and not manifest_on(hub)["fine_tuned"]
     assert "Embedding purification was turned off." in card_on(hub)
+
+
+def test_reset_rows_of_an_embedding_that_is_not_mixed_are_no_training(workplace, hub):
+    config = replace(CONFIG, exclude=("word_embeddings",))
+    model = Purifiable.from_pretrained(workplace.suspect)
+    scores = model.score_embeddings(workplace.base)
+    model.fine_mix_(workplace.base, config)
+    model.purify_embeddings_(workplace.base, config, scores)
+    model.push_to_hub("me/purified")
+    assert manifest_on(hub)["purified_rows"] and not manifest_on(hub)["fine_tuned"]
 
 
 # Training with a frozen encoder moves the head alone, which is not mixed.

@@ -135,7 +135,10 @@ def _push(result: "PurifyResult", args: argparse.Namespace) -> None:
     try:
         published = result.push_to_hub(args.push_to_hub, private=args.private, commit_message=args.commit_message)
     except (RuntimeError, OSError, InputError) as error:
-        command = shlex.join(["hf-finemix", "push", args.output, args.push_to_hub])
+        options = [] if args.private is None else ["--private" if args.private else "--public"]
+        if args.commit_message is not None:
+            options.append(f"--commit-message={args.commit_message}")
+        command = shlex.join(["hf-finemix", "push", args.output, args.push_to_hub, *options])
         raise RuntimeError(f"{error} The purified model is safe; `{command}` publishes it.") from error
     print_published(published)
 
