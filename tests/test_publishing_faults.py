@@ -268,7 +268,7 @@ class TestRights:
             (None, "me/a", "hf auth login"),
             ("hf_wrong", "me/a", "hf auth login"),
             (READER, "me/a", "can only read"),
-            (TOKEN, "you/a", "You are 'me' .* no member of 'you'"),
+            (TOKEN, "you/a", "You are 'me' .* may not write to 'you'"),
             (TOKEN, "a b", "no valid Hub id"),
         ):
             log_in(token)
