@@ -15,7 +15,7 @@ from hf_finemix.verifying import verify
 
 from .hub import LoopbackHub, connect
 from .models import same, values
-from .test_publishing import EVIDENCE, FILES, STOCK_CARD, TOKEN, TOKENIZER, one_line
+from .purified import EVIDENCE, FILES, STOCK_CARD, TOKEN, TOKENIZER, one_line
 
 
 CONFIG = FineMixConfig(keep_ratio=0.4, purify_top_k=3, seed=2)

@@ -10,55 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertForSequenceClassification
 
-from hf_finemix import FineMixConfig, InputError, publish, purify
-from hf_finemix.attacks.trigger import Trigger
+from hf_finemix import InputError, publish
 from hf_finemix.card import DefenseCard
 from hf_finemix.card_merge import END, seal
 from hf_finemix.evidence import saved_files, write_evidence
 from hf_finemix.manifest import load_manifest
 from hf_finemix.pipeline import PurifyResult
-from hf_finemix.results import Recipe, load_report
+from hf_finemix.results import load_report
 from hf_finemix.verifying import verify
 
-from .files import make_workplace
 from .hub import LoopbackHub, connect
-from .models import make
-
-
-TOKEN = "hf_" + "A1b2C3d4" * 4 + "Zz"
-EVIDENCE = {"README.md", "finemix_report.json", "finemix_manifest.json"}
-TOKENIZER = {"tokenizer.json", "tokenizer_config.json"}
-FILES = {"config.json", "model.safetensors"} | TOKENIZER | EVIDENCE
-STOCK_CARD = b"---\nlicense: apache-2.0\nlanguage: en\ntags:\n- mine\n---\n# Old model\n\nHow it was trained.\n"
-
-
-def make_purified(root, tokenizer):
-    """Runs a tiny purification; gives its output folder."""
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **sizes)
-    place = make_workplace(root, make(BertForSequenceClassification, config), tokenizer)
-    purify(
-        place.suspect,
-        place.base,
-        place.clean,
-        output=place.output,
-        config=FineMixConfig(purify_top_k=3),
-        recipe=Recipe(1, 1e-4, 8, 32, "vocabulary", 0),
-        evaluation_dataset=place.clean,
-        triggers=[Trigger("cf", 1, "start", 0)],
-    )
-    return place.output
-
-
-def read(folder):
-    """Gives all files of a folder, with their bytes."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def one_line(error):
-    return str(error.value).strip() and "\n" not in str(error.value)
+from .purified import FILES, STOCK_CARD, TOKEN, TOKENIZER, make_purified, one_line, read
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from hf_finemix.publishing import check_target
 from .files import run
 from .hub import LoopbackHub, connect, environment
 from .hub.faults import Fault
-from .test_publishing import FILES, STOCK_CARD, TOKEN, make_purified, one_line, read
+from .purified import FILES, STOCK_CARD, TOKEN, make_purified, one_line, read
 
 
 READER = "hf_" + "Reader00" * 4 + "Zz"

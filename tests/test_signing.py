@@ -16,7 +16,7 @@ from hf_finemix.verifying import verify
 
 from .files import run
 from .hub import LoopbackHub, connect
-from .test_publishing import FILES, TOKEN, make_purified, one_line, read
+from .purified import FILES, TOKEN, make_purified, one_line, read
 
 
 def write_keys(folder, name="key", key=None, password=None):

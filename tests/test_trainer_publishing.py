@@ -22,7 +22,7 @@ from hf_finemix.verifying import verify
 
 from .hub import LoopbackHub, connect, environment
 from .models import same, values
-from .test_publishing import EVIDENCE, FILES, STOCK_CARD, TOKEN, one_line, read
+from .purified import EVIDENCE, FILES, STOCK_CARD, TOKEN, one_line, read
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertForSequenceClassification
 
 from hf_finemix import FineMixConfig, FineMixTrainer, FineMixTrainingArguments, fine_mix_, purify
 from hf_finemix.attacks.trigger import Trigger
@@ -14,8 +14,8 @@ from hf_finemix.data import load_examples, tokenize
 from hf_finemix.hashes import describe_files
 from hf_finemix.results import Recipe
 
-from .files import BAD, GOOD, Workplace, make_workplace, run, write_csv
-from .models import make
+from ..files import BAD, GOOD, run, write_csv
+from ..purified import copy_place, edit, make_tiny_place, refit
 
 
 RECIPE = Recipe(epochs=2, learning_rate=1e-3, batch_size=4, max_length=32, frequencies="vocabulary", seed=0)
@@ -36,10 +36,7 @@ def purify_place(place, config=CONFIG, recipe=RECIPE):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, tiny_tokenizer):
     """A purified and evaluated workplace, made once."""
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
-    config = BertConfig(vocab_size=len(tiny_tokenizer), max_position_embeddings=64, **sizes)
-    model = make(BertForSequenceClassification, config)
-    place = make_workplace(tmp_path_factory.mktemp("made"), model, tiny_tokenizer)
+    place = make_tiny_place(tmp_path_factory.mktemp("made"), tiny_tokenizer)
     purify_place(place)
     return place
 
@@ -47,8 +44,7 @@ def made(tmp_path_factory, tiny_tokenizer):
 @pytest.fixture
 def place(made, tmp_path):
     """A copy of it to spoil."""
-    root = shutil.copytree(made.root, tmp_path / "place")
-    return Workplace(root, root / "suspect", root / "base", root / "clean.csv")
+    return copy_place(made, tmp_path / "place")
 
 
 def verify(capsys, place, *more, inputs=True, retrain=True):
@@ -66,18 +62,6 @@ def verify(capsys, place, *more, inputs=True, retrain=True):
 
 def data(place):
     return ["--clean-data", place.clean, "--eval-data", place.root / "eval.csv"]
-
-
-def edit(place, name="finemix_manifest.json", **values):
-    path = place.output / name
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-
-def refit(place, **values):
-    """Changes fields of the manifest, and makes its list of outputs fit the files that are there."""
-    manifest = json.loads((place.output / "finemix_manifest.json").read_text())
-    names = [file["name"] for file in manifest["outputs"]]
-    edit(place, outputs=[file.to_dict() for file in describe_files(place.output, names)], **values)
 
 
 def put_weights(place, change):

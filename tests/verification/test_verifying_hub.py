@@ -15,9 +15,9 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from hf_finemix import FineMixConfig, FineMixMixin, publish, purify
 from hf_finemix.results import Recipe
 
-from .files import make_workplace, run
-from .hub import LoopbackHub, connect
-from .models import make
+from ..files import make_workplace, run
+from ..hub import LoopbackHub, connect
+from ..models import make
 
 
 RECIPE = Recipe(epochs=1, learning_rate=1e-4, batch_size=4, max_length=32, frequencies="vocabulary", seed=0)
