@@ -47,6 +47,8 @@ _IF_CHANGED = (
     "warmup_steps",
     "weight_decay",
 )
+# A clean set is small; what is larger may take long to read, pictures above all.
+_MOST_ROWS = 10_000
 # What `Trainer` adds to the metrics that a script computes.
 _RUN_TIME = ("runtime", "samples_per_second", "steps_per_second")
 
@@ -70,7 +72,12 @@ def training_settings(args: TrainingArguments, config: FineMixConfig, frequencie
 
 
 def describe_dataset(dataset: Any) -> DataRecord | None:
-    """Describes a data set of a trainer: rows and the sha256 of their content; `None` if it has no length."""
+    """
+    Describes a data set of a trainer: rows and, if they are not too many, the sha256 of their content.
+
+    Returns:
+        [`~hf_finemix.results.DataRecord`], *optional*: The record; `None` for a data set without a length.
+    """
     if dataset is None or not hasattr(dataset, "__len__"):
         return None
     name = "in-memory data set"
@@ -78,10 +85,13 @@ def describe_dataset(dataset: Any) -> DataRecord | None:
         name = dataset.info.dataset_name or name
         # Columns are read as plain lists, whatever format they are asked for in.
         dataset = dataset.with_format(None)
+    if len(dataset) > _MOST_ROWS:
+        return DataRecord(name, len(dataset), None)
     digest = hashlib.sha256()
     try:
-        for row in dataset:
-            digest.update(json.dumps(row, sort_keys=True, default=_listed).encode() + b"\n")
+        # Not every data set of torch ends when it is simply iterated over.
+        for index in range(len(dataset)):
+            digest.update(json.dumps(dataset[index], sort_keys=True, default=_listed).encode() + b"\n")
     except (TypeError, ValueError):
         return DataRecord(name, len(dataset), None)
     return DataRecord(name, len(dataset), digest.hexdigest())

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -20,6 +21,8 @@ from hf_finemix.evaluation import evaluate_model
 from hf_finemix.job import prepare, rows_to_reset
 from hf_finemix.pipeline import run
 from hf_finemix.results import PurificationReport, Recipe
+
+from .files import change_config
 
 
 RECIPE = Recipe(epochs=1, learning_rate=1e-4, batch_size=4, max_length=32, frequencies="vocabulary", seed=0)
@@ -233,3 +236,34 @@ def test_mixing_of_the_pipeline_is_fine_mix(workplace):
     fine_mix_(model, workplace.base, config)
     for name, tensor in model.named_parameters():
         assert torch.allclose(tensor, dict(result.model.named_parameters())[name], atol=1e-6), name
+
+
+# The baseline
+
+
+def test_clean_model_is_measured_as_the_baseline(workplace):
+    triggers = [Trigger("cf", 1, "start")]
+    options = {"recipe": RECIPE, "evaluation_dataset": workplace.clean, "triggers": triggers}
+    # The suspect itself, whose figures are known.
+    result = purify(workplace.suspect, workplace.base, workplace.clean, clean_model=workplace.suspect, **options)
+    evaluations = result.report.evaluations
+    assert list(evaluations) == ["suspect", "purified", "clean model"]
+    assert evaluations["clean model"] == evaluations["suspect"]
+
+
+def test_clean_model_needs_something_to_be_measured_on(workplace):
+    with pytest.raises(InputError, match="--clean-model needs --eval-data"):
+        purify(workplace.suspect, workplace.base, workplace.clean, clean_model=workplace.suspect)
+
+
+def test_clean_model_with_labels_in_another_order_is_refused(workplace):
+    other = shutil.copytree(workplace.suspect, workplace.root / "clean-model")
+    change_config(other, id2label={"0": "positive", "1": "negative"}, label2id={"positive": 0, "negative": 1})
+    with pytest.raises(InputError, match=r"has the labels \['positive', 'negative'\]"):
+        purify(
+            workplace.suspect,
+            workplace.base,
+            workplace.clean,
+            evaluation_dataset=workplace.clean,
+            clean_model=other,
+        )
