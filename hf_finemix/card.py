@@ -34,6 +34,9 @@ class DefenseCard:
         language (`str`, *optional*): Language of the model, as a code.
         tags (`tuple[str, ...]`, *optional*): Tags beside ours.
         datasets (`tuple[str, ...]`, *optional*): Ids of Hub data sets beside those of the report.
+
+    Raises:
+        InputError: If the licence is no id of the Hub.
     """
 
     report: PurificationReport
@@ -43,6 +46,12 @@ class DefenseCard:
     language: str | None = None
     tags: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.license is not None and license_id(self.license) is None:
+            raise InputError(
+                f"`license` is {self.license!r}, but must be a licence id of the Hub, such as apache-2.0."
+            )
 
 
 def render_card(card: DefenseCard) -> str:

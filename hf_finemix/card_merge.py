@@ -80,6 +80,12 @@ def generated_part(body: str) -> str | None:
     return None if match is None else match[1].strip()
 
 
+def card_title(card: str) -> str | None:
+    """Returns the title of a card's generated part, `None` if it has none."""
+    first = (generated_part(card) or "").split("\n", 1)[0]
+    return re.sub(r"\\(.)", r"\1", first[2:]).strip() or None if first.startswith("# ") else None
+
+
 def merge_cards(existing: str, new: str, chosen: tuple[str, ...] = ()) -> str:
     """
     Puts a newly made card into the place of an old one, and keeps what the owner wrote.

@@ -12,6 +12,11 @@ from .results import PurificationReport
 TAGS = ("hf-finemix", "fine-mixing", "backdoor-defense")
 
 
+def listed(values: str | list[str] | None) -> tuple[str, ...]:
+    """Returns tags or ids as a tuple, be they given as one string, as a list or not at all."""
+    return (values,) if isinstance(values, str) else tuple(values or ())
+
+
 def pipeline_tag(architecture: str) -> str | None:
     """Returns the Hub's task for a class of transformers, `None` if it has none."""
     for task, mapping in TASK_MAPPING.items():

@@ -77,7 +77,7 @@ with open("recipe.yaml") as file:
 settings.pop("mask_version")
 config = FineMixConfig(**settings)
 model = {_from_pretrained(report)}
-scores = score_embeddings(model, {_text(report.pretrained)})
+scores = score_embeddings(model, {_text(report.pretrained)}, frequency_floor=config.frequency_floor)
 fine_mix_(model, {_text(report.pretrained)}, config)
 purify_embeddings_(model, {_text(report.pretrained)}, config, scores)"""
 

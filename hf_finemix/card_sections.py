@@ -41,8 +41,12 @@ def _attack_verdict(
         which += f", the worst of {count} tested,"
     sentence = f"{which} succeeded in {percent(before.asr)} of tries before and in {percent(after.asr)} now"
     weaker = before.asr.n > 0 and after.asr.high < before.asr.low
+    stronger = before.asr.n > 0 and after.asr.low > before.asr.high
+    unchanged = (
+        "The tested attack is stronger than before." if stronger else "The tested attack is not measurably weaker."
+    )
     if baseline is None or baseline.asr.value is None:
-        lead = "The tested attack is weaker." if weaker else "The tested attack works as before."
+        lead = "The tested attack is weaker." if weaker else unchanged
         return f"**{lead}** {sentence}. How much of that is ordinary error is not known: no clean model was measured."
     sentence += f"; a model that never had the backdoor errs that way in {percent(baseline.asr)}."
     if before.asr.n and before.asr.value <= baseline.asr.high:
@@ -50,7 +54,7 @@ def _attack_verdict(
     elif after.asr.value <= baseline.asr.high:
         lead = "The tested attack is down to the level of ordinary errors."
     else:
-        lead = "The tested attack is weaker, but not gone." if weaker else "The tested attack works as before."
+        lead = "The tested attack is weaker, but not gone." if weaker else unchanged
     return f"**{lead}** {sentence}"
 
 
@@ -59,7 +63,7 @@ def steps(report: PurificationReport) -> str:
     reset = " and suspicious word embeddings were reset" if report.purify.tokens else ""
     done = f"The weights were mixed with the clean pretrained ones{reset}."
     if report.made_by != "FineMixMixin":
-        after = "was fine-tuned on a small clean data set" if report.fine_tuned else "was not fine-tuned"
+        after = "was fine-tuned on the clean data below" if report.fine_tuned else "was not fine-tuned"
         return f"{done} The result {after}."
     if report.fine_tuned:
         return f"{done} Whoever published the result trained it further, in a way that is not recorded here."
@@ -168,7 +172,7 @@ def tokens(report: PurificationReport) -> str:
     if not purify.applicable:
         return "Not applicable: the model has no word embedding with a pretrained counterpart."
     if not purify.tokens:
-        return "Embedding purification was turned off."
+        return "No word embedding was reset."
     shown = ", ".join(escape(token.token or f"id {token.id}", 40) for token in purify.tokens[:_SHOWN_TOKENS])
     more = len(purify.tokens) - _SHOWN_TOKENS
     rest = f" and {more} more" if more > 0 else ""

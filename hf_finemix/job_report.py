@@ -32,18 +32,28 @@ _IF_CHANGED = (
     "adam_epsilon",
     "average_tokens_across_devices",
     "bf16",
+    "auto_find_batch_size",
     "data_seed",
+    "dataloader_drop_last",
     "fp16",
+    "full_determinism",
     "gradient_accumulation_steps",
+    "greater_is_better",
     "label_smoothing_factor",
+    "load_best_model_at_end",
     "lr_scheduler_kwargs",
     "lr_scheduler_type",
     "max_grad_norm",
     "max_steps",
+    "metric_for_best_model",
     "neftune_noise_alpha",
     "optim",
+    "optim_args",
+    "optim_target_modules",
     "tf32",
+    "torch_compile",
     "train_sampling_strategy",
+    "use_liger_kernel",
     "warmup_steps",
     "weight_decay",
 )
@@ -76,9 +86,9 @@ def describe_dataset(dataset: Any) -> DataRecord | None:
     Describes a data set of a trainer: rows and, if they are not too many, the sha256 of their content.
 
     Returns:
-        [`~hf_finemix.results.DataRecord`], *optional*: The record; `None` for a data set without a length.
+        [`~hf_finemix.results.DataRecord`], *optional*: The record; `None` for what is not one data set with a length.
     """
-    if dataset is None or not hasattr(dataset, "__len__"):
+    if not hasattr(dataset, "__len__") or isinstance(dataset, Mapping):
         return None
     name = "in-memory data set"
     if isinstance(dataset, ArrowDataset):
@@ -92,7 +102,7 @@ def describe_dataset(dataset: Any) -> DataRecord | None:
         # Not every data set of torch ends when it is simply iterated over.
         for index in range(len(dataset)):
             digest.update(json.dumps(dataset[index], sort_keys=True, default=_listed).encode() + b"\n")
-    except (TypeError, ValueError):
+    except Exception:  # a data set of a user's own can fail in any way, and the training is done
         return DataRecord(name, len(dataset), None)
     return DataRecord(name, len(dataset), digest.hexdigest())
 
@@ -136,10 +146,13 @@ def trainer_report(
         versions["processes"] = str(trainer.args.world_size)
     report = _report(unwrap(trainer.model), provenance, sources, evaluations)
     measured = describe_dataset(trainer.eval_dataset) if evaluations else None
+    if measured is not None and measured.rows != report.evaluation_data.rows:
+        # The figures were measured on something else.
+        measured = None
     return replace(
         report,
         made_by="FineMixTrainer",
-        fine_tuned=trainer.state.global_step > 0,
+        fine_tuned=trainer.state.global_step > 0 or all_tensors(trainer.model) != provenance.weights,
         training=training_settings(trainer.args, provenance.mix.config, provenance.frequencies),
         metrics=script_metrics(trainer.state.log_history),
         clean_data=describe_dataset(trainer.train_dataset),

@@ -224,6 +224,13 @@ def loading_errors(what: str) -> Iterator[None]:
         raise InputError(f"{what} cannot be loaded: {reason}") from error
 
 
+def without_path(name: str) -> str:
+    """Returns a Hub id as it is, and of a path its last part: the rest of it has no place in a report."""
+    # A Hub id has one slash at most.
+    is_path = os.path.isabs(name) or name.startswith((".", "~")) or name.count("/") > 1 or os.path.exists(name)
+    return os.path.basename(os.path.abspath(name)) if name and is_path else name
+
+
 def split_hub_id(source: str | Path, argument: str) -> tuple[str, str | None]:
     """
     Splits `id` or `id@revision`, which is no local folder.

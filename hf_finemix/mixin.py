@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from .card import DefenseCard
+from .card_metadata import listed
 from .config import FineMixConfig
 from .errors import InputError
 from .evidence import saved_files, saved_tokenizer, write_evidence
@@ -48,6 +49,8 @@ class FineMixMixin:
     # What is known about the mixing, for report and card; not saved with the model.
     _provenance: Provenance | None = None
     _frequencies: str | None = None
+    _floor: int = FineMixConfig().frequency_floor
+    _reset_too_early: bool = False
 
     def fine_mix_(
         self, pretrained: Pretrained, config: FineMixConfig | None = None, *, allow_mixed: bool = False
@@ -71,7 +74,7 @@ class FineMixMixin:
 
     def score_embeddings(self, pretrained: Pretrained, frequencies: Any = None, **kwargs: Any) -> Any:
         """Scores the word embeddings before mixing; see [`~hf_finemix.score_embeddings`]."""
-        self._frequencies = _source(frequencies)
+        self._frequencies, self._floor = _source(frequencies), kwargs.get("frequency_floor", self._floor)
         return score_embeddings(self, pretrained, frequencies, **kwargs)
 
     def purify_embeddings_(
@@ -85,9 +88,12 @@ class FineMixMixin:
     ) -> PurifyReport:
         """Resets the most suspicious word embeddings, in place; see [`~hf_finemix.purify_embeddings_`]."""
         report = purify_embeddings_(self, pretrained, config, scores, frequencies=frequencies, tokenizer=tokenizer)
-        if self._provenance is not None:
+        if self._provenance is None:
+            self._reset_too_early = True
+        else:
             known, used = self._provenance, config or FineMixConfig()
-            settings = replace(known.mix.config, purify_top_k=used.purify_top_k, frequency_floor=used.frequency_floor)
+            floor = used.frequency_floor if scores is None else self._floor
+            settings = replace(known.mix.config, purify_top_k=used.purify_top_k, frequency_floor=floor)
             self._provenance = replace(
                 known,
                 mix=replace(known.mix, config=settings),
@@ -127,11 +133,17 @@ class FineMixMixin:
 
         Raises:
             InputError: If the model was not mixed in this process, or cannot be published.
+            RuntimeError: If the Hub does not answer.
         """
         if self._provenance is None:
             raise InputError(
                 "The model was not mixed in this process, so that nothing is known for a defence card; call "
                 "`fine_mix_` first (with `keep_ratio=1` if only embeddings are to be reset)."
+            )
+        if self._reset_too_early:
+            raise InputError(
+                "Embeddings were reset before the model was mixed, which nobody could verify; call "
+                "`score_embeddings`, `fine_mix_` and `purify_embeddings_` in this order."
             )
         with tempfile.TemporaryDirectory(prefix="finemix-") as temporary:
             folder = Path(temporary)
@@ -143,12 +155,19 @@ class FineMixMixin:
             report = mixin_report(self, self._provenance, sources, evaluations)
             known = self._provenance
             manifest = Manifest.of(report, sources.suspect, sources.pretrained, known.tensors, known.frequencies)
-            card = DefenseCard(report, repo_id.split("/")[-1], None, license, language, tuple(tags or ()))
+            card = DefenseCard(report, repo_id.split("/")[-1], None, license, language, listed(tags))
             write_evidence(folder, card, manifest, files)
             return publish(folder, repo_id, **options)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
-        """Saves the model as its original architecture; takes what `PreTrainedModel.save_pretrained` takes."""
+        """
+        Saves the model as its original architecture; takes what `PreTrainedModel.save_pretrained` takes.
+
+        Raises:
+            InputError: If it is to publish the model at the same time, which would leave out card and manifest.
+        """
+        if kwargs.get("push_to_hub"):
+            raise InputError("`save_pretrained` does not publish; call `push_to_hub`, which writes card and manifest.")
         # transformers writes the name of the class into config.json, and a class of one's own would be unknown to
         # whoever loads the folder. A name is looked up on the class only, so it is lent to the class for the call.
         cls = type(self)

@@ -1,12 +1,11 @@
 """Where a model that was mixed in memory came from, as far as that can be proved."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from .errors import InputError
 from .hashes import TensorRecord, describe_tensors
 from .licenses import stated_license
-from .loading import Checkpoint, resolve_checkpoint
+from .loading import Checkpoint, resolve_checkpoint, without_path
 from .manifest import SourceRecord
 from .modeling import PurifyReport
 from .plan import MixReport
@@ -92,10 +91,4 @@ def _gives(suspect: Checkpoint, pretrained: Checkpoint, provenance: Provenance) 
 
 
 def _name(source: Checkpoint | str) -> str:
-    if isinstance(source, Checkpoint):
-        return source.label
-    if not source:
-        return "a model object"
-    # The path of a local folder has no place in a report; a Hub id, which has one slash at most, stays whole.
-    is_path = Path(source).is_absolute() or source.startswith((".", "~")) or source.count("/") > 1
-    return Path(source).absolute().name if is_path or Path(source).exists() else source
+    return source.label if isinstance(source, Checkpoint) else without_path(source) or "a model object"

@@ -1,8 +1,11 @@
 """Which files may be published, and which files of a folder count when a model is loaded from it."""
 
 import re
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from .errors import InputError
 from .hashes import FileRecord, sha256_file
@@ -11,6 +14,14 @@ from .manifest import MANIFEST_FILE, Manifest
 
 
 GENERATION_FILE = "generation_config.json"
+CHAT_TEMPLATES = "additional_chat_templates/"
+PROCESSOR_FILES = (
+    "preprocessor_config.json",
+    "image_processor_config.json",
+    "video_preprocessor_config.json",
+    "processor_config.json",
+    "chat_template.json",
+)
 
 # Everything that transformers may read from a folder, pickles and code included.
 _LOADED = (
@@ -20,25 +31,41 @@ _LOADED = (
     *TOKENIZER_FILES,
     "*.safetensors",
     "adapter_config.json",
-    "chat_template.json",
-    "processor_config.json",
-    "*preprocessor_config.json",
+    *PROCESSOR_FILES,
+    "pytorch_model*.bin",
     "pytorch_model*.bin.index.json",
+    "adapter_model.bin",
     "tf_model.h5",
     "flax_model.msgpack",
-    "additional_chat_templates/*",
-    "*.py",
+    f"{CHAT_TEMPLATES}*",
 )
+# The same model in forms that other programs load.
+_CONVERTED = ("*.onnx", "*.gguf", "*.tflite", "*.mlmodel", "*.mlpackage/*", "openvino_model.*")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib", "*.dill", "*.npy", "*.npz")
 # First bytes of a pickle of protocol 2 and later, and of a zip archive, which torch puts its pickles into.
 _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6)) + (b"PK\x03\x04",)
-_TOKEN = re.compile(rb"(?:hf_|hf_oauth_|api_org_)[A-Za-z0-9]{30,}")
+_TOKEN = re.compile(rb"(?:hf|api_org)_[A-Za-z0-9]{30,}|hf_(?:oauth|jwt)_[\w.-]{20,}")
 _CHUNK = 1 << 22
 
 
 def is_loaded(name: str) -> bool:
-    """Tells whether transformers may read a file of this name (a path below the model's folder)."""
-    return any(fnmatchcase(name, pattern) for pattern in (*_LOADED, *_PICKLES) if "/" in pattern or "/" not in name)
+    """Tells whether transformers loads a file of this name (a path below the model's folder) with the model."""
+    return _matches(name, _LOADED)
+
+
+def is_suspicious(name: str) -> bool:
+    """Tells whether a file of this name has no place beside a model that is to be trusted: pickles and code, too."""
+    return _matches(name, (*_LOADED, *_PICKLES, "*.py"))
+
+
+def is_conversion(name: str) -> bool:
+    """Tells whether a file of this name, in whatever folder, holds a model in the form of another program."""
+    return any(fnmatchcase(name, pattern) for pattern in _CONVERTED)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    # Only patterns with a slash mean files in other folders.
+    return any(fnmatchcase(name, pattern) for pattern in patterns if "/" in pattern or "/" not in name)
 
 
 def check_files(folder: Path, manifest: Manifest, token: str) -> None:
@@ -80,12 +107,20 @@ def check_file(folder: Path, file: FileRecord, token: bytes) -> None:
     if file.name != CARD_FILE and (path.stat().st_size != file.size or sha256_file(path) != file.sha256):
         raise InputError(f"{what} has changed since it was made; make the folder anew, or undo the change.")
     with path.open("rb") as opened:
-        start = opened.read(4)
-    is_pickle = any(fnmatchcase(path.name, pattern) for pattern in _PICKLES)
-    if is_pickle or start.startswith(_PICKLE_STARTS):
+        # Safetensors begin with a length, which may look like anything.
+        start = b"" if path.suffix == ".safetensors" and _is_safetensors(path) else opened.read(4)
+    if _matches(path.name, _PICKLES) or start.startswith(_PICKLE_STARTS):
         raise InputError(f"{what} is a pickle or an archive; such files are never published.")
     if holds_token(path, token):
         raise InputError(f"{what} holds a token of the Hub; remove it, and revoke the token.")
+
+
+def _is_safetensors(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="pt"):
+            return True
+    except (SafetensorError, OSError):
+        return False
 
 
 def holds_token(path: Path, token: bytes = b"") -> bool:

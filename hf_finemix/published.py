@@ -1,6 +1,7 @@
 """A published model on this machine: its files, fetched if need be, compared with those that its manifest lists."""
 
 import glob
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from .errors import InputError
 from .hashes import FileRecord, describe_files
 from .loading import CARD_FILE, CONFIG_FILE, TOKENIZER_FILES, download_errors, resolve_checkpoint, split_hub_id
 from .manifest import MANIFEST_FILE, Manifest, load_manifest
-from .publishable import GENERATION_FILE, is_loaded
+from .publishable import CHAT_TEMPLATES, GENERATION_FILE, PROCESSOR_FILES, is_suspicious
 from .results import REPORT_FILE, load_report
 from .signing import SIGNATURE_FILE, check_signature
 from .verification import DIFFERENT, NOT_AVAILABLE, SAME, Check
@@ -63,9 +64,11 @@ def open_published(source: str | Path) -> PublishedFolder:
     Raises:
         InputError: If there is no such model, the Hub does not give it, or it has no manifest that can be read.
     """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        names = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()))
+    folder = Path(os.path.expanduser(source))
+    if str(source) and os.path.isdir(folder):
+        # Nothing is loaded from other folders below it.
+        paths = (*folder.iterdir(), *folder.glob(f"{CHAT_TEMPLATES}*"))
+        names = tuple(sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file()))
         return PublishedFolder(folder, folder.absolute().name, names)
     repo_id, revision = split_hub_id(source, "MODEL")
     with download_errors("MODEL", repo_id, revision):
@@ -81,7 +84,7 @@ def open_published(source: str | Path) -> PublishedFolder:
 
 def check_outputs(published: PublishedFolder, manifest: Manifest) -> list[Check]:
     """Compares the files of a model with those that its manifest lists; the card's owner may have added to it."""
-    names = [name for name in published.names if is_loaded(name)]
+    names = [name for name in published.names if is_suspicious(name)]
     checks = compare_files("output", published.folder, names, manifest.outputs)
     checks += _strange_files(published, manifest)
     return [
@@ -102,11 +105,11 @@ def _strange_files(published: PublishedFolder, manifest: Manifest) -> list[Check
         strange = sorted(name for name in listed if name.startswith("adapter_"))
         return [Check("output", name, DIFFERENT, str(error)) for name in strange]
     usual = {path.relative_to(published.folder).as_posix() for path in checkpoint.files} | {GENERATION_FILE}
-    usual |= {CONFIG_FILE, *TOKENIZER_FILES}
+    usual |= {CONFIG_FILE, *TOKENIZER_FILES, *PROCESSOR_FILES}
     return [
         Check("output", file.name, DIFFERENT, "no purification writes it, but it would be loaded")
         for file in manifest.outputs
-        if is_loaded(file.name) and file.name not in usual and not file.name.startswith("additional_chat_templates/")
+        if is_suspicious(file.name) and file.name not in usual and not file.name.startswith(CHAT_TEMPLATES)
     ]
 
 
@@ -175,9 +178,7 @@ def compare_files(part: str, folder: Path, names: Sequence[str], records: Sequen
     for name, record in known.items():
         note = "" if name in found else "missing"
         checks.append(Check(part, name, SAME if found.get(name) == record else DIFFERENT, note))
-    return checks + [
-        Check(part, name, DIFFERENT, "not in the manifest, but would be loaded") for name in names if name not in known
-    ]
+    return checks + [Check(part, name, DIFFERENT, "not in the manifest") for name in names if name not in known]
 
 
 def _is_sealed(folder: Path, manifest: Manifest) -> bool:

@@ -1,7 +1,7 @@
 """One commit on the Hub: weights, tokenizer, card, report, manifest and figures, and nothing else."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from huggingface_hub import (
@@ -13,15 +13,17 @@ from huggingface_hub import (
     hf_hub_download,
 )
 from huggingface_hub.utils import validate_repo_id
+from transformers.trainer import TRAINING_ARGS_NAME
 
 from .card import DefenseCard, read_card, update_card
-from .card_merge import merge_cards, seal
+from .card_merge import card_title, merge_cards, seal, split_card
 from .errors import InputError
 from .hashes import FileRecord
 from .hub_errors import hub_errors, retried
+from .licenses import common_license, license_id
 from .loading import CARD_FILE
 from .manifest import MANIFEST_FILE, Manifest, load_manifest
-from .publishable import check_files, is_loaded
+from .publishable import check_files, is_conversion, is_loaded
 from .results import load_report
 from .serialization import to_json
 from .signing import SIGNATURE_FILE, sign, signer
@@ -41,7 +43,9 @@ class Published:
         oid (`str`): Its hash.
         pr_url (`str`, *optional*): Page of the pull request, if one was opened.
         files (`tuple[str, ...]`): The files that belong to the model, changed by this commit or not.
-        removed (`tuple[str, ...]`): Files that the commit took away, because they would be loaded with the model.
+        removed (`tuple[str, ...]`): Files that the commit took away: what would be loaded with the model, an old
+            signature, the pickle of `Trainer`'s arguments.
+        conversions (`tuple[str, ...]`): Files that are still there, with other weights in the form of other programs.
     """
 
     repo_id: str
@@ -50,6 +54,7 @@ class Published:
     pr_url: str | None
     files: tuple[str, ...]
     removed: tuple[str, ...]
+    conversions: tuple[str, ...] = ()
 
 
 def publish(
@@ -85,7 +90,7 @@ def publish(
 
     Raises:
         InputError: If the folder or the repository cannot be used, or the token does not allow it.
-        RuntimeError: If the Hub does not answer, or not as it should. Nothing was published then.
+        RuntimeError: If the Hub does not answer, or not as it should; another call finishes what was begun.
     """
     folder = Path(folder)
     if revision and create_pr:
@@ -98,14 +103,15 @@ def publish(
     # A card that cannot be updated is noticed before a repository is made, whose full name the right one needs.
     update_card(DefenseCard(report, folder.absolute().name), local_card)
     repo_id = _open_repository(api, repo_id, private, create_pr, revision)
-    text, own = update_card(DefenseCard(report, repo_id.split("/")[-1], repo_id), local_card)
+    named = card_title(local_card) if local_card is not None else None
+    title = repo_id.split("/")[-1] if named in (None, folder.absolute().name) else named
     push = _Push(
         api=api,
         folder=folder,
         repo_id=repo_id,
         manifest=manifest,
-        card=text,
-        keys=own.keys,
+        card=DefenseCard(report, title, repo_id),
+        local_card=local_card,
         message=commit_message or "Add a model purified with hf-finemix",
         revision=revision,
         create_pr=create_pr,
@@ -125,8 +131,8 @@ class _Push:
     folder: Path
     repo_id: str
     manifest: Manifest
-    card: str
-    keys: tuple[str, ...]
+    card: DefenseCard
+    local_card: str | None
     message: str
     revision: str | None
     create_pr: bool
@@ -140,7 +146,7 @@ class _Push:
         # If somebody committed in between, there may be another card. If that was ourselves, because only the answer
         # of the Hub was lost, nothing is left to change, and the client makes no commit of nothing.
         head = self.api.model_info(self.repo_id, revision=self.revision)
-        additions = self.additions(_merge(self.api, head, self.card))
+        additions = self.additions(*self.merged_card(head))
         names = tuple(addition.path_in_repo for addition in additions)
         if self.create_pr and (found := self.own_request(head, names)):
             return found
@@ -154,7 +160,8 @@ class _Push:
             create_pr=self.create_pr,
             parent_commit=head.sha,
         )
-        return Published(self.repo_id, made.commit_url, made.oid, made.pr_url, names, tuple(self.removed))
+        others = tuple(filter(is_conversion, _names(head)))
+        return Published(self.repo_id, made.commit_url, made.oid, made.pr_url, names, tuple(self.removed), others)
 
     def requests(self) -> list[str]:
         """Returns the branches of all pull requests."""
@@ -172,12 +179,30 @@ class _Push:
                     return Published(self.repo_id, url, mine.commit_id, request, names, tuple(self.removed))
         return None
 
-    def additions(self, text: str) -> list[CommitOperationAdd]:
+    def merged_card(self, head: ModelInfo) -> tuple[str, tuple[str, ...]]:
+        """Returns the card with what its owner wrote here and on the Hub, and the keys of it that are generated."""
+        path = remote = None
+        if CARD_FILE in _names(head):
+            options = {"revision": head.sha, "token": self.api.token, "endpoint": self.api.endpoint}
+            path = hf_hub_download(head.id, CARD_FILE, **options)
+        try:
+            remote = None if path is None else Path(path).read_text(encoding="utf-8-sig")
+            texts = (self.local_card, remote)
+            here, there = (license_id(split_card(text)[0].get("license")) if text else None for text in texts)
+            # A licence that was asked for here goes before the one on the Hub, and that before what both inputs share.
+            asked = None if here == common_license(self.card.report.licenses) else here
+            text, own = update_card(replace(self.card, license=asked or there), self.local_card)
+            return text if remote is None else merge_cards(remote, text, ("license",) if asked else ()), own.keys
+        except ValueError as error:
+            reason = f"The card of {self.repo_id!r} cannot be updated: {error}; repair it on the Hub."
+            raise InputError(reason) from None
+
+    def additions(self, text: str, keys: tuple[str, ...]) -> list[CommitOperationAdd]:
         """Returns all files of the model, with the card as it is to be."""
         content = text.encode()
         card = FileRecord(CARD_FILE, len(content), hashlib.sha256(content).hexdigest())
         others = [file for file in self.manifest.outputs if file.name != CARD_FILE]
-        whole = self.manifest.with_outputs([*others, card], seal(text, self.keys))
+        whole = self.manifest.with_outputs([*others, card], seal(text, keys))
         additions = [CommitOperationAdd(file.name, str(self.folder / file.name)) for file in others]
         for addition, file in zip(additions, others, strict=True):
             # What is uploaded is what was read here; it must be what was checked before.
@@ -237,18 +262,9 @@ def _open_repository(api: HfApi, repo_id: str, private: bool | None, create_pr: 
     return repo_id
 
 
-def _merge(api: HfApi, head: ModelInfo, text: str) -> str:
-    if CARD_FILE not in _names(head):
-        return text
-    path = hf_hub_download(head.id, CARD_FILE, revision=head.sha, token=api.token, endpoint=api.endpoint)
-    try:
-        return merge_cards(Path(path).read_text(encoding="utf-8"), text)
-    except ValueError as error:
-        raise InputError(f"The card of {head.id!r} cannot be updated: {error}; repair it on the Hub.") from None
-
-
 def _is_stale(name: str) -> bool:
-    return is_loaded(name) or name == SIGNATURE_FILE
+    # The last is a pickle that `Trainer` uploads, maybe with a token in it.
+    return is_loaded(name) or name in (SIGNATURE_FILE, TRAINING_ARGS_NAME)
 
 
 def _names(head: ModelInfo) -> list[str]:

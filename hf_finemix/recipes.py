@@ -1,6 +1,7 @@
 """Recipes as YAML: what a card shows, and `purify --recipe` reads back."""
 
 import difflib
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ def settings(config: FineMixConfig, recipe: Recipe, mask_version: int) -> dict[s
 def to_yaml(content: dict[str, Any]) -> str:
     """Returns settings as YAML in their order, without a newline at the end."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=float("inf")).strip()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"\d+e[+-]?\d+", value, re.IGNORECASE) is not None
 
 
 def read_recipe(path: str | Path, config: FineMixConfig, recipe: Recipe) -> tuple[FineMixConfig, Recipe]:
@@ -84,6 +89,9 @@ def read_recipe(path: str | Path, config: FineMixConfig, recipe: Recipe) -> tupl
     merged.pop("mask_version")
     mixing = {item.name: merged.pop(item.name) for item in fields(FineMixConfig)}
     merged["seed"] = merged.pop(_TRAINING_SEED)
+    for part in (mixing, merged):
+        # To YAML, "1e-4" is no number without a point in it.
+        part.update({name: float(value) for name, value in part.items() if _is_number(value)})
     try:
         return FineMixConfig(**mixing), Recipe.from_dict(merged)
     except (TypeError, ValueError) as error:

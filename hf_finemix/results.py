@@ -135,8 +135,12 @@ class PurificationReport(Record):
     def __post_init__(self):
         if not self.architecture.isidentifier() or self.made_by not in MAKERS:
             raise ValueError(f"it is about a {self.architecture!r} made by {self.made_by!r}")
-        if len({len(item.triggers) for item in self.evaluations.values()}) > 1:
-            raise ValueError("its evaluations are not of the same triggers")
+        triggers = {
+            tuple((trigger.trigger, trigger.position, trigger.target_label, trigger.seed) for trigger in item.triggers)
+            for item in self.evaluations.values()
+        }
+        if len(triggers) > 1:
+            raise InputError("`evaluations` are not all of the same triggers; measure each model with the same ones.")
 
     @property
     def config(self) -> FineMixConfig:

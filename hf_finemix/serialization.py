@@ -130,7 +130,7 @@ def read_json(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T:
         if path.stat().st_size > _LARGEST:
             raise ValueError("it is too large")
         return parse(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{str(path.parent)!r} has no {path.name}; give an output folder of hf-finemix.") from None
     except Exception as error:
         reason = " ".join(str(error).split())[:120]

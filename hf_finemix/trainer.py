@@ -12,18 +12,19 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from .card import DefenseCard
+from .card_metadata import TAGS, listed
 from .errors import InputError
 from .evidence import saved_files, saved_tokenizer, write_evidence
 from .hub_errors import hub_errors, retried
 from .job_report import trainer_report
-from .loading import INDEX_FILE, WEIGHTS_FILE, Checkpoint, resolve_checkpoint
+from .loading import Checkpoint, resolve_checkpoint
 from .manifest import Manifest
 from .modeling import PurifyReport, fine_mix_, purify_embeddings_
 from .plan import MixReport
 from .preparation import Prepared, find_tokenizer, prepare
 from .provenance import Provenance, find_sources
 from .publishing import Published, publish
-from .recompute import mixed_tensors
+from .recompute import all_tensors, mixed_tensors
 from .report import Evaluation
 from .training_args import FineMixTrainingArguments
 from .twin import Pretrained, original_architecture, unwrap
@@ -69,7 +70,7 @@ class FineMixTrainer(Trainer):
         InputError: If the model was mixed before or cannot be mixed, or the base does not fit.
     """
 
-    _tag_names = ["hf-finemix", "fine-mixing", "backdoor-defense"]
+    _tag_names = list(TAGS)
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class FineMixTrainer(Trainer):
         self.mix_report: MixReport | None = None
         self.purify_report: PurifyReport | None = None
         self.provenance: Provenance | None = None
+        self._saved_at: int | None = None
         self._tokenizer = find_tokenizer(arguments)
         # A base that was given as an object stays alive only if it will be needed again.
         self._pretrained = pretrained if model is None or isinstance(pretrained, Checkpoint) else None
@@ -99,6 +101,8 @@ class FineMixTrainer(Trainer):
         super().__init__(model, args, *trainer_args, **trainer_kwargs)
         if args.fsdp and not (self.is_fsdp_enabled or self.is_fsdp_xla_enabled):
             raise InputError("`fsdp` is set, but FSDP is not active; start the script with `accelerate launch`.")
+        if args.push_to_hub and self.is_fsdp_enabled and not _saves_whole_weights(self):
+            raise InputError("`push_to_hub` needs whole weights; set FSDP's state dict type to FULL_STATE_DICT.")
         if prepared is not None:
             self._fine_mix(model, prepared, pretrained)
         if _averages_over_batch(self.model):
@@ -142,20 +146,23 @@ class FineMixTrainer(Trainer):
                 Figures by model, from [`~hf_finemix.evaluate_model`]: `"suspect"`, `"purified"`, `"clean model"`.
 
         Raises:
-            InputError: If no model was saved into the output folder, or the card that lies there cannot be read.
+            InputError: If the model was not saved into the output folder, or the card that lies there cannot be read.
         """
         if not self.is_world_process_zero():
             return
         folder = Path(self.args.output_dir)
-        if not ((folder / WEIGHTS_FILE).is_file() or (folder / INDEX_FILE).is_file()):
-            raise InputError(f"`output_dir` {str(folder)!r} holds no model to describe; call `save_model()` first.")
+        if self._saved_at != self.state.global_step:
+            raise InputError(
+                f"`output_dir` {str(folder)!r} does not hold the model as it is now; call `save_model()` first (under "
+                "FSDP with the state dict type FULL_STATE_DICT)."
+            )
         sources = find_sources(self.provenance)
         report = trainer_report(self, self.provenance, sources, evaluations)
         manifest = Manifest.of(
             report, sources.suspect, sources.pretrained, self.provenance.tensors, self.provenance.frequencies
         )
         title = model_name or folder.absolute().name
-        card = DefenseCard(report, title, None, license, language, _listed(tags), _listed(dataset_tags))
+        card = DefenseCard(report, title, None, license, language, listed(tags), listed(dataset_tags))
         files = saved_files(folder)
         processor = self.processing_class if self.processing_class is not None else self._tokenizer
         if processor is not None:
@@ -186,6 +193,7 @@ class FineMixTrainer(Trainer):
 
         Raises:
             InputError: If it cannot be published.
+            RuntimeError: If the Hub does not answer; on the main process alone, as all that concerns the Hub.
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         repo_id = self.args.hub_model_id or Path(self.args.output_dir).absolute().name
@@ -223,6 +231,7 @@ class FineMixTrainer(Trainer):
             mix=self.mix_report,
             purify=self.purify_report,
             tensors=mixed_tensors(model, self.mix_report, self.purify_report),
+            weights=all_tensors(model),
             frequencies=prepared.frequencies,
         )
 
@@ -237,13 +246,11 @@ class FineMixTrainer(Trainer):
         if self.args.should_save:
             folder = Path(output_dir if output_dir is not None else self.args.output_dir)
             (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+            if folder == Path(self.args.output_dir):
+                self._saved_at = self.state.global_step
             # Arguments classes of users may hold values that JSON does not know.
             text = json.dumps(self.args.to_dict(), indent=2, default=str)
             (folder / ARGUMENTS_FILE).write_text(text + "\n", encoding="utf-8")
-
-
-def _listed(values: str | list[str] | None) -> tuple[str, ...]:
-    return (values,) if isinstance(values, str) else tuple(values or ())
 
 
 def _check_push(args: TrainingArguments) -> None:
@@ -251,6 +258,11 @@ def _check_push(args: TrainingArguments) -> None:
         raise InputError(
             f"`hub_strategy` is {args.hub_strategy.value!r}, which would publish half-trained weights; use 'end'."
         )
+
+
+def _saves_whole_weights(trainer: Trainer) -> bool:
+    # As `Trainer.save_model` decides, which otherwise saves nothing.
+    return "FULL_STATE_DICT" in str(trainer.accelerator.state.fsdp_plugin.state_dict_type)
 
 
 def _averages_over_batch(model: PreTrainedModel) -> bool:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from .checks import check_configs, check_model
 from .errors import InputError
-from .loading import Checkpoint, loading_errors, resolve_checkpoint
+from .loading import Checkpoint, loading_errors, resolve_checkpoint, without_path
 from .plan import canonical_name
 
 
@@ -119,8 +119,7 @@ def _twin_of_object(model: PreTrainedModel, pretrained: PreTrainedModel) -> Twin
         for name in map(canonical_name, dict(model.named_parameters()))
         if name not in tensors
     }
-    # The path of a local folder has no place in a report.
-    return _build(model, tensors, absent, source, Path(source).name if Path(source).is_absolute() else source)
+    return _build(model, tensors, absent, source, without_path(source))
 
 
 def _base_prefix(model: PreTrainedModel) -> str:

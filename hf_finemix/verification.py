@@ -39,6 +39,7 @@ class Verification(Record):
     Args:
         source (`str`): The model: Hub id and commit, or folder name.
         checks (`tuple[Check, ...]`): All lines.
+        settings (`str`): What the manifest says was done, in a few words.
         fine_tuned (`bool`): Whether the manifest says that the weights changed after the mixing.
         moved (`float`, *optional*):
             How far they did, as a share of the distance between suspect and pretrained weights (Euclidean norms over
@@ -47,6 +48,7 @@ class Verification(Record):
 
     source: str
     checks: tuple[Check, ...]
+    settings: str
     fine_tuned: bool
     moved: float | None = None
 

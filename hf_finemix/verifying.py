@@ -7,7 +7,7 @@ from datasets import Dataset
 from .again import Again
 from .errors import InputError
 from .loading import Checkpoint, resolve_checkpoint
-from .manifest import SourceRecord, load_manifest
+from .manifest import Manifest, SourceRecord, load_manifest
 from .masks import MASK_VERSION
 from .published import check_outputs, check_publisher, check_report, compare_files, open_published
 from .retrain import retrain
@@ -48,7 +48,8 @@ def verify(
         [`~hf_finemix.verification.Verification`]: All lines.
 
     Raises:
-        InputError: If there is no such model, or it has no manifest that can be read.
+        InputError: If there is no such model, or it has no manifest that can be read, or one of other masks; if an
+            input or data that were given cannot be used; if the extra for signatures is not installed.
     """
     published = open_published(source)
     manifest = load_manifest(published.folder)
@@ -80,12 +81,16 @@ def verify(
     if len(found) < 2:
         reason = "an input is not available"
     else:
-        reason, again = "", Again(manifest, found["suspect"], found["pretrained"])
-        tensor_checks, moved = again.tensor_checks(published)
-        checks += [*tensor_checks, *again.row_checks(), *again.config_checks(published)]
-        if not manifest.fine_tuned:
-            untouched = moved == 0 and again.others_are_the_suspects(published)
-            checks.append(Check("fine-tuning", "none was done", SAME if untouched else DIFFERENT))
+        reason = ""
+        try:
+            again = Again(manifest, found["suspect"], found["pretrained"])
+            tensor_checks, moved = again.tensor_checks(published)
+            checks += [*tensor_checks, *again.row_checks(), *again.config_checks(published)]
+            if not manifest.fine_tuned:
+                untouched = moved == 0 and again.others_are_the_suspects(published)
+                checks.append(Check("fine-tuning", "none was done", SAME if untouched else DIFFERENT))
+        except InputError as error:
+            checks.append(Check("mixed tensor", "all", DIFFERENT, f"they cannot be computed again: {error}"))
     if reason:
         checks += [Check("mixed tensor", record.name, NOT_AVAILABLE, reason) for record in manifest.mixed_tensors]
     if retrained:
@@ -93,7 +98,16 @@ def verify(
             checks.append(Check("fine-tuning", "weights", NOT_AVAILABLE, reason))
         else:
             checks += retrain(published, manifest, found, clean_dataset, evaluation_dataset, progress)
-    return Verification(published.label, tuple(checks), manifest.fine_tuned, moved)
+    return Verification(published.label, tuple(checks), _settings(manifest), manifest.fine_tuned, moved)
+
+
+def _settings(manifest: Manifest) -> str:
+    config, rows = manifest.config, len(manifest.purified_rows)
+    kept = f" but {', '.join(config.exclude)}" if config.exclude else ""
+    return (
+        f"{len(manifest.mixed_tensors)} tensors{kept} mixed with keep ratio {config.keep_ratio} ({config.selection}), "
+        f"{rows} embedding rows reset"
+    )
 
 
 def _find(record: SourceRecord, given: str | Path | None, argument: str) -> tuple[Checkpoint | None, str]:

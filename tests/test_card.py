@@ -105,12 +105,12 @@ def test_verdict_without_examples_of_other_labels_measured_no_attack(report):
     [
         # Weaker only if the intervals lie apart: [40.4, 59.6] before, up to 39.6 or 40.6 now.
         (50, 30, None, "The tested attack is weaker."),
-        (50, 31, None, "The tested attack works as before."),
-        (100, 100, None, "The tested attack works as before."),
+        (50, 31, None, "The tested attack is not measurably weaker."),
+        (100, 100, None, "The tested attack is not measurably weaker."),
         # 4 of 100 may be up to 9.8 %.
         (100, 9, 4, "The tested attack is down to the level of ordinary errors."),
         (100, 10, 4, "The tested attack is weaker, but not gone."),
-        (50, 31, 4, "The tested attack works as before."),
+        (50, 31, 4, "The tested attack is not measurably weaker."),
     ],
 )
 def test_verdict_compares_before_after_and_baseline(report, before, after, baseline, lead):
@@ -151,8 +151,8 @@ def test_verdict_takes_the_worst_trigger_at_its_own_position(report):
 @pytest.mark.parametrize(
     ("maker", "fine_tuned", "said"),
     [
-        ("purify", True, "The result was fine-tuned on a small clean data set."),
-        ("FineMixTrainer", True, "The result was fine-tuned on a small clean data set."),
+        ("purify", True, "The result was fine-tuned on the clean data below."),
+        ("FineMixTrainer", True, "The result was fine-tuned on the clean data below."),
         ("FineMixTrainer", False, "The result was not fine-tuned."),
         ("FineMixMixin", True, "trained it further, in a way that is not recorded here."),
         ("FineMixMixin", False, "Nothing else was done."),
@@ -255,7 +255,7 @@ def test_reset_tokens_are_named(report):
 @pytest.mark.parametrize(
     ("purify", "said"),
     [
-        (PurifyReport(True, "bert.a"), "Embedding purification was turned off."),
+        (PurifyReport(True, "bert.a"), "No word embedding was reset."),
         (PurifyReport(applicable=False), "Not applicable: the model has no word embedding"),
         (PurifyReport(True, "e", 9, (TokenScore(1, 7, None, 0.5),)), "first: id 7."),
         (PurifyReport(True, "e", 9, (TokenScore(1, 7, "cf", 0.5),), True), "cf. The output layer shares these rows"),

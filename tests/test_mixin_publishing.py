@@ -149,7 +149,7 @@ def test_mixing_alone(workplace, hub):
     model.fine_mix_(workplace.base, CONFIG)
     model.push_to_hub("me/purified")
     assert manifest_on(hub)["purified_rows"] == [] and not manifest_on(hub)["fine_tuned"]
-    assert "Embedding purification was turned off." in card_on(hub)
+    assert "No word embedding was reset." in card_on(hub)
 
 
 def test_reset_rows_of_an_embedding_that_is_not_mixed_are_no_training(workplace, hub):
@@ -220,3 +220,33 @@ def test_model_that_was_not_mixed_is_refused(workplace, mixed, hub):
             model.push_to_hub("me/purified")
         assert one_line(error)
     assert not hub.requests
+
+
+def test_reset_before_the_mixing_is_not_published(workplace, tokenizer, hub):
+    model = Purifiable.from_pretrained(workplace.suspect)
+    model.purify_embeddings_(workplace.base, CONFIG, tokenizer=tokenizer)
+    model.fine_mix_(workplace.base, CONFIG)
+    with pytest.raises(InputError, match="reset before the model was mixed"):
+        model.push_to_hub("me/purified")
+    assert not hub.requests
+
+
+def test_floor_of_the_scores_is_the_one_that_is_recorded(workplace, tokenizer):
+    model = Purifiable.from_pretrained(workplace.suspect)
+    scores = model.score_embeddings(workplace.base, tokenizer=tokenizer, frequency_floor=10**9)
+    model.fine_mix_(workplace.base, CONFIG)
+    model.purify_embeddings_(workplace.base, CONFIG, scores, tokenizer=tokenizer)
+    model.push_to_hub("me/purified", tokenizer=tokenizer)
+    found = verify("me/purified", suspect=workplace.suspect, pretrained=workplace.base)
+    assert not found.failed(strict=True)
+
+
+def test_saving_does_not_publish(workplace, tmp_path, hub):
+    with pytest.raises(InputError, match="`save_pretrained` does not publish"):
+        Purifiable.from_pretrained(workplace.suspect).save_pretrained(tmp_path / "out", push_to_hub=True)
+    assert not hub.requests and not (tmp_path / "out").exists()
+
+
+def test_one_tag_is_one_tag(mixed, hub):
+    mixed.push_to_hub("me/purified", tags="films")
+    assert "films" in ModelCard(hub.files("me/purified")["README.md"].decode()).data.tags

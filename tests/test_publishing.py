@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from safetensors.torch import save_file
 from transformers import BertForSequenceClassification
 
 from hf_finemix import InputError, publish
 from hf_finemix.card import DefenseCard
 from hf_finemix.card_merge import END, seal
-from hf_finemix.evidence import saved_files, write_evidence
+from hf_finemix.evidence import rewrite_card, saved_files, write_evidence
+from hf_finemix.hashes import FileRecord
 from hf_finemix.manifest import load_manifest
 from hf_finemix.pipeline import PurifyResult
+from hf_finemix.publishable import check_file
 from hf_finemix.results import load_report
 from hf_finemix.verifying import verify
 
@@ -212,13 +215,14 @@ class TestOwner:
     def test_files_that_would_be_loaded_go_and_others_stay(self, folder, hub):
         weights = {"model-00001-of-00002.safetensors", "model.safetensors.index.json", "tf_model.h5"}
         pickles = {"pytorch_model.bin", "pytorch_model.bin.index.json", "training_args.bin"}
-        texts = {"vocab.txt", "special_tokens_map.json", "generation_config.json", "own.py", "model.sig"}
+        texts = {"vocab.txt", "special_tokens_map.json", "generation_config.json", "model.sig"}
         stale = weights | pickles | texts | {"adapter_config.json"}
-        others = {"plot.png", "LICENSE", "eval/log.txt", "onnx/model.onnx", "notes.md"}
+        others = {"plot.png", "LICENSE", "eval/log.txt", "onnx/model.onnx", "notes.md", "train.py", "scores.npz"}
         hub.add_model("me/purified", {name: name.encode() for name in stale | others | {"config.json"}})
         published = publish(folder, "me/purified")
         commit = hub.commits("me/purified")[0]
         assert set(published.removed) == set(commit.deleted) == stale
+        assert published.conversions == ("onnx/model.onnx",)
         assert set(commit.changed) == FILES
         assert hub.files("me/purified").keys() == FILES | others | {".gitattributes"}
 
@@ -359,3 +363,40 @@ def test_invalid_name_is_refused(folder, hub):
             publish(folder, name)
         assert one_line(error)
     assert not hub.requests
+
+
+class TestNameAndLicence:
+    def test_name_that_was_chosen_is_kept(self, folder, hub):
+        rewrite_card(folder, DefenseCard(load_report(folder), "Nice name"))
+        publish(folder, "me/purified")
+        assert "# Nice name\n" in card_on(hub)
+
+    @pytest.mark.parametrize(
+        ("asked", "there", "expected"),
+        [("mit", "apache-2.0", "mit"), (None, "apache-2.0", "apache-2.0"), ("mit", None, "mit"), (None, None, None)],
+    )
+    def test_text_and_metadata_state_the_same_licence(self, folder, hub, asked, there, expected):
+        if there is not None:
+            hub.add_model("me/purified", {"README.md": f"---\nlicense: {there}\n---\nMine.\n".encode()})
+        rewrite_card(folder, DefenseCard(load_report(folder), "out", license=asked))
+        publish(folder, "me/purified")
+        card = ModelCard.load("me/purified")
+        assert card.data.license == expected
+        assert ("none is stated here" in card.text) == (expected is None)
+        assert expected is None or f"The publisher of this model states: {expected}." in card.text
+
+    def test_what_is_no_licence_id_is_refused(self, folder):
+        with pytest.raises(InputError, match="`license` is 'my own'"):
+            DefenseCard(load_report(folder), "out", license="my own")
+
+
+def test_weights_that_begin_like_a_pickle_are_none(tmp_path):
+    # The first eight bytes are the length of the header.
+    path = tmp_path / "model.safetensors"
+    for size in range(2000):
+        save_file({"a" * (1 + size): torch.zeros(1)}, path)
+        if path.read_bytes()[:2] == b"\x80\x02":
+            break
+    content = path.read_bytes()
+    assert content.startswith(b"\x80\x02")
+    check_file(tmp_path, FileRecord("model.safetensors", len(content), hashlib.sha256(content).hexdigest()), b"")

@@ -8,7 +8,7 @@ import yaml
 from hf_finemix import FineMixConfig, InputError
 from hf_finemix.card import DefenseCard, render_card
 from hf_finemix.masks import MASK_VERSION
-from hf_finemix.recipes import read_recipe, settings, to_yaml
+from hf_finemix.recipes import DEFAULT_RECIPE, read_recipe, settings, to_yaml
 from hf_finemix.results import Recipe
 
 from .reports import make_report
@@ -115,8 +115,6 @@ def test_unknown_setting_names_the_nearest(read, text, message):
         ("learning_rate: 0", "learning_rate"),
         ("learning_rate: 1.0", "learning_rate"),
         ("learning_rate: .inf", "learning_rate"),
-        # YAML 1.1 takes it for a word.
-        ("learning_rate: 1e-4", "learning_rate"),
         ("frequencies: 5", "frequencies"),
         ("frequencies:", "frequencies"),
         ("warmup: half", "warmup"),
@@ -188,3 +186,9 @@ def test_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "latin.yaml").write_bytes("frequencies: wörter".encode("latin-1"))
     with pytest.raises(InputError, match="no readable YAML"):
         read_recipe(str(tmp_path / "latin.yaml"), *OTHERS)
+
+
+def test_number_that_yaml_takes_for_a_word_is_a_number(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("learning_rate: 1e-4\n")
+    assert read_recipe(path, FineMixConfig(), DEFAULT_RECIPE)[1].learning_rate == 1e-4

@@ -18,6 +18,7 @@ from hf_finemix import FineMixTrainer, FineMixTrainingArguments, InputError, eva
 from hf_finemix.attacks.trigger import Trigger
 from hf_finemix.data import load_examples, tokenize
 from hf_finemix.publishing import Published
+from hf_finemix.results import load_report
 from hf_finemix.verifying import verify
 
 from .hub import LoopbackHub, connect, environment
@@ -218,7 +219,7 @@ def test_recipe_of_the_card_gives_the_same_settings(push, hub, tmp_path):
         assert getattr(again, name) == getattr(trainer.args, name), name
     assert not [name for name in settings if name.startswith("hub") or "dir" in name or "token" in name]
     text = hub.files("me/purified")["README.md"].decode()
-    assert "FineMixTrainer(" in text and "# purified\n" in text and "fine-tuned on a small clean data set" in text
+    assert "FineMixTrainer(" in text and "# purified\n" in text and "fine-tuned on the clean data below" in text
     assert json.loads(hub.files("me/purified")["finemix_report.json"])["made_by"] == "FineMixTrainer"
 
 
@@ -332,7 +333,9 @@ def test_bad_token_is_refused_before_the_training(token, message, build, hub):
 
 
 def test_card_of_a_model_that_was_not_saved_is_refused(build, folder):
-    with pytest.raises(InputError, match="holds no model to describe; call `save_model\\(\\)` first") as error:
+    with pytest.raises(
+        InputError, match="does not hold the model as it is now; call `save_model\\(\\)` first"
+    ) as error:
         build(push_to_hub=False).create_model_card()
     assert one_line(error) and not read(folder)
 
@@ -345,3 +348,41 @@ def test_card_keeps_what_its_owner_wrote(build, hub, folder):
     trainer.push_to_hub()
     assert ModelCard.load("me/purified").text.strip().endswith("## Contact\n\nWrite to me.")
     assert (folder / "README.md").read_text().strip().endswith("## Contact\n\nWrite to me.")
+
+
+def test_weights_of_an_earlier_run_are_not_described(build, folder):
+    build(push_to_hub=False).save_model()
+    later = build(push_to_hub=False)
+    later.train()
+    with pytest.raises(InputError, match="does not hold the model as it is now"):
+        later.create_model_card()
+
+
+def test_weights_that_changed_outside_of_the_training_count_as_fine_tuned(build, folder):
+    trainer = build(push_to_hub=False)
+    trainer.model.classifier.bias.data += 1
+    trainer.save_model()
+    trainer.create_model_card()
+    assert load_report(folder).fine_tuned
+
+
+def test_figures_of_other_triggers_are_not_set_side_by_side(build, tiny_tokenizer, workplace):
+    trainer = build(push_to_hub=False)
+    trainer.save_model()
+    examples = load_examples(workplace.clean, label2id=trainer.model.config.label2id, num_labels=2)
+    figures = {
+        name: evaluate_model(trainer.model, tiny_tokenizer, examples, [Trigger(word, 1)])
+        for name, word in (("suspect", "cf"), ("purified", "mn"))
+    }
+    with pytest.raises(InputError, match="not all of the same triggers"):
+        trainer.create_model_card(evaluations=figures)
+
+
+def test_path_of_a_base_object_is_not_published(build, folder, workplace, monkeypatch):
+    monkeypatch.chdir(workplace.root)
+    (workplace.root / "secret" / "deep").mkdir(parents=True)
+    workplace.base.rename(workplace.root / "secret" / "deep" / "base")
+    trainer = build(push_to_hub=False, pretrained=BertModel.from_pretrained("secret/deep/base"))
+    trainer.save_model()
+    trainer.create_model_card()
+    assert not [path.name for path in folder.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]

@@ -27,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    from ..card import DefenseCard
+    from ..card import DefenseCard, read_card
+    from ..card_merge import card_title
     from ..evidence import rewrite_card
     from ..licenses import license_id
     from ..results import load_report
@@ -43,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--repo-id {args.repo_id!r} is no id of the Hub: {error}") from None
     folder = Path(args.folder)
     report = load_report(folder)
-    title = args.name or (args.repo_id or folder.absolute().name).split("/")[-1]
+    existing = read_card(folder)
+    kept = None if existing is None or args.repo_id else card_title(existing)
+    title = args.name or kept or (args.repo_id or folder.absolute().name).split("/")[-1]
     card = DefenseCard(report, title, args.repo_id, args.license, args.language)
     print(f"Card: {rewrite_card(folder, card)}")
     return 0

@@ -138,7 +138,7 @@ def _push(result: "PurifyResult", args: argparse.Namespace) -> None:
         options = [] if args.private is None else ["--private" if args.private else "--public"]
         if args.commit_message is not None:
             options.append(f"--commit-message={args.commit_message}")
-        command = shlex.join(["hf-finemix", "push", args.output, args.push_to_hub, *options])
+        command = shlex.join(["hf-finemix", "push", str(result.folder), args.push_to_hub, *options])
         raise RuntimeError(f"{error} The purified model is safe; `{command}` publishes it.") from error
     print_published(published)
 

@@ -51,7 +51,9 @@ def print_published(published: "Published", revision: str | None = None) -> None
     from .console import printable
 
     for name in published.removed:
-        print(f"Removed from the repository, because it belongs to what was there before: {printable(name)}")
+        print(f"Removed from the repository, where it belonged to another model: {printable(name)}")
+    for name in published.conversions:
+        print(f"Still there, and made from other weights: {printable(name)}")
     print(f"Published {len(published.files)} files: {published.pr_url or published.commit_url}")
     if published.pr_url is None:
         where = published.repo_id if revision is None else f"{published.repo_id}@{revision}"

@@ -23,7 +23,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument("--suspect", metavar="SUSPECT", help="where the suspect is, if it is not on the Hub")
     parser.add_argument("--pretrained", metavar="BASE", help="where the pretrained weights are, if not on the Hub")
     parser.add_argument("--strict", action="store_true", help="fail also on what is not available")
-    parser.add_argument("--retrain", action="store_true", help="repeat the fine-tuning, too, and compare")
+    parser.add_argument("--retrain", action="store_true", help="repeat the fine-tuning of `purify`, too, and compare")
     parser.add_argument("--clean-data", metavar="DATA", help="the clean data for --retrain, if not on the Hub")
     parser.add_argument("--eval-data", metavar="DATA", help="the evaluation data for --retrain, if not on the Hub")
     parser.add_argument("--public-key", metavar="PEM", help="check the signature with this public key (extra: sign)")
@@ -71,12 +71,14 @@ def _print(found: "Verification", args: argparse.Namespace) -> None:
             note = f"  ({printable(some[0].note)})" if some[0].note else ""
             print(f"{status:<13}  mixed tensors: {len(some)} of {len(tensors)}{note}")
     print()
-    if found.fine_tuned and not args.retrain:
+    repeated = any(check.item == "weights" and check.status != NOT_AVAILABLE for check in found.checks)
+    if found.fine_tuned and not repeated:
         way = ""
         if found.moved is not None:
             way = (
                 f" It moved them by {100 * found.moved:.1f} % of the distance between suspect and pretrained weights."
             )
         print(f"What happened to the weights after the mixing is vouched for by the publisher alone.{way}")
+    print(f"Settings: {printable(found.settings)}.")
     words = [f"{found.count(status)} {status}" for status in (SAME, DIFFERENT, NOT_AVAILABLE)]
     print(f"{printable(found.source)}: {', '.join(words)}.")

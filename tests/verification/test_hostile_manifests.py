@@ -197,3 +197,18 @@ def test_other_tokenizer_is_a_difference(place, capsys):
     refit(place)
     answer = verify(capsys, place)
     assert (answer.status, answer.items("different")) == (1, {("configuration", "tokenizer")})
+
+
+def test_what_cannot_be_computed_again_is_a_difference_and_the_rest_is_said(place, capsys):
+    edit(
+        place,
+        config=json.loads((place.output / "finemix_manifest.json").read_text())["config"] | {"exclude": ["none"]},
+    )
+    answer = verify(capsys, place)
+    assert answer.status == 1 and "all" in answer.items("different", "mixed tensor")
+    assert answer.items("same", "output") and answer.items("same", "suspect")
+
+
+def test_settings_are_printed(place, capsys):
+    _, out, _ = run(capsys, ["verify", place.output])
+    assert "Settings: 23 tensors mixed with keep ratio 0.3 (random), 5 embedding rows reset.\n" in out
