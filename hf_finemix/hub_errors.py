@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import parse_ratelimit_headers
 
-from .errors import InputError
+from .errors import InputError, reason
 
 
 _T = TypeVar("_T")
@@ -97,17 +97,17 @@ def hub_errors(repo_id: str) -> Iterator[None]:
     except HfHubHTTPError as error:
         raise _explain(repo_id, error) from error
     except (HTTPError, LocalEntryNotFoundError, json.JSONDecodeError) as error:
-        raise RuntimeError(f"The Hub does not answer ({_reason(error)}); run the command again to finish.") from error
+        raise RuntimeError(f"The Hub does not answer ({reason(error)}); run the command again to finish.") from error
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"The Hub refuses the metadata of the card: {_reason(error)}") from None
+        raise InputError(f"The Hub refuses the metadata of the card: {reason(error)}") from None
     except RuntimeError as error:
         cause = error.__cause__
         if isinstance(cause, HfHubHTTPError):
             raise _explain(repo_id, cause) from error
         raise RuntimeError(
-            f"The upload failed ({_reason(cause or error)}); run the command again to finish."
+            f"The upload failed ({reason(cause or error)}); run the command again to finish."
         ) from error
 
 
@@ -131,8 +131,4 @@ def _explain(repo_id: str, error: HfHubHTTPError) -> Exception:
         return RuntimeError(f"Somebody else commits to {repo_id!r} at the same time; run the command again to finish.")
     if status >= 500:
         return RuntimeError(f"The Hub fails with status {status}; run the command again later to finish.")
-    return RuntimeError(f"The Hub refuses the request for {repo_id!r} ({_reason(error)}).")
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return RuntimeError(f"The Hub refuses the request for {repo_id!r} ({reason(error)}).")

@@ -30,7 +30,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from .errors import InputError
+from .errors import InputError, reason
 
 
 WEIGHTS_FILE = "model.safetensors"
@@ -217,11 +217,11 @@ def loading_errors(what: str) -> Iterator[None]:
         with quiet_loading():
             yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        if not isinstance(error, (OSError, ValueError, RuntimeError)) or not reason:
+        said = reason(error, 300)
+        if not isinstance(error, (OSError, ValueError, RuntimeError)) and str(error):
             # The message of a KeyError or of an assertion says little by itself.
-            reason = f"{type(error).__name__} {reason}".strip()
-        raise InputError(f"{what} cannot be loaded: {reason}") from error
+            said = f"{type(error).__name__} {said}"
+        raise InputError(f"{what} cannot be loaded: {said}") from error
 
 
 def without_path(name: str) -> str:
@@ -269,8 +269,7 @@ def download_errors(argument: str, repo_id: str, revision: str | None) -> Iterat
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, RevisionResolutionError):
         raise InputError(f"{what} is no local folder, is not in the cache, and the Hub cannot be reached.") from None
     except (HTTPError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{what} is no local folder, and the Hub does not give it: {reason}") from error
+        raise InputError(f"{what} is no local folder, and the Hub does not give it: {reason(error)}") from error
 
 
 def _check_config(config: dict[str, Any], what: str) -> None:

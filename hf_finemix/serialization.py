@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
-from .errors import InputError
+from .errors import InputError, reason
 
 
 # A manifest or report of a large model with a large vocabulary stays far below.
@@ -133,8 +133,7 @@ def read_json(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{str(path.parent)!r} has no {path.name}; give an output folder of hf-finemix.") from None
     except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{str(path)!r} is damaged ({reason or type(error).__name__}).") from None
+        raise InputError(f"{str(path)!r} is damaged ({reason(error, 120)}).") from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -156,4 +155,4 @@ def read_yaml(text: str) -> Any:
         return yaml.load(text, _Loader)
     # PyYAML meets `!!int ""`, `!!timestamp x` and the like with whatever exception it comes across.
     except Exception as error:
-        raise ValueError(" ".join(str(error).split())[:100] or type(error).__name__) from None
+        raise ValueError(reason(error, 100)) from None

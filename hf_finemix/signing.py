@@ -7,7 +7,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, reason
 
 
 SIGNATURE_FILE = "model.sig"
@@ -73,7 +73,7 @@ def check_signature(files: Mapping[str, Path], signature: Path, public_key: str 
         config = verifying.Config().use_elliptic_key_verifier(public_key=key)
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            f"--public-key {str(public_key)!r} is no public key of an elliptic curve: {_reason(error)}"
+            f"--public-key {str(public_key)!r} is no public key of an elliptic curve: {reason(error)}"
         ) from None
     # The library prints remarks of its own.
     with _laid_out(files) as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -81,12 +81,8 @@ def check_signature(files: Mapping[str, Path], signature: Path, public_key: str 
             config.set_hashing_config(_hashing(hashing)).verify(folder, signature)
         # A signature of a stranger can be wrong in any way, and each part of the library says so with its own type.
         except Exception as error:
-            return _reason(error)
+            return reason(error)
     return None
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 @contextmanager
