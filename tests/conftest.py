@@ -1,6 +1,8 @@
 """Fixtures that several test modules share. No test uses the network."""
 
 import os
+import shutil
+from pathlib import Path
 
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -10,6 +12,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
 from .files import Workplace, make_workplace
+from .purified import make_purified
 
 
 # Tiny models gain nothing from threads, and lose much where the cores have other work.
@@ -56,3 +59,15 @@ def tiny_bert(tiny_tokenizer) -> BertForSequenceClassification:
 def workplace(tmp_path, tiny_bert, tiny_tokenizer) -> Workplace:
     """A suspect, its base and clean data in a temporary folder."""
     return make_workplace(tmp_path, tiny_bert, tiny_tokenizer)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, tiny_tokenizer) -> Path:
+    """The output folder of a tiny purification, made once; not to be changed."""
+    return make_purified(tmp_path_factory.mktemp("made"), tiny_tokenizer)
+
+
+@pytest.fixture
+def folder(made, tmp_path) -> Path:
+    """A copy of it to work on."""
+    return Path(shutil.copytree(made, tmp_path / "out"))

@@ -5,7 +5,6 @@ import json
 import pickle
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -25,17 +24,7 @@ from hf_finemix.results import load_report
 from hf_finemix.verifying import verify
 
 from .hub import LoopbackHub, connect
-from .purified import FILES, STOCK_CARD, TOKEN, TOKENIZER, make_purified, one_line, read
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, tiny_tokenizer):
-    return make_purified(tmp_path_factory.mktemp("made"), tiny_tokenizer)
-
-
-@pytest.fixture
-def folder(made, tmp_path):
-    return Path(shutil.copytree(made, tmp_path / "out"))
+from .purified import FILES, STOCK_CARD, TOKEN, TOKENIZER, one_line, read
 
 
 @pytest.fixture

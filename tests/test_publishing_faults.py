@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +19,7 @@ from hf_finemix.publishing import check_target
 from .files import run
 from .hub import LoopbackHub, connect, environment
 from .hub.faults import Fault
-from .purified import FILES, STOCK_CARD, TOKEN, make_purified, one_line, read
+from .purified import FILES, STOCK_CARD, TOKEN, one_line, read
 
 
 READER = "hf_" + "Reader00" * 4 + "Zz"
@@ -45,16 +44,6 @@ FAULTS = {
     "reset": {"status": None, "reset": True},
 }
 COMMIT = ("POST", "/commit/")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, tiny_tokenizer):
-    return make_purified(tmp_path_factory.mktemp("made"), tiny_tokenizer)
-
-
-@pytest.fixture
-def folder(made, tmp_path):
-    return Path(shutil.copytree(made, tmp_path / "out"))
 
 
 @pytest.fixture

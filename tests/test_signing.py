@@ -1,10 +1,8 @@
 """Signatures: made with the commit, over exactly what is published, and broken by every change of it."""
 
 import json
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -16,7 +14,7 @@ from hf_finemix.verifying import verify
 
 from .files import run
 from .hub import LoopbackHub, connect
-from .purified import FILES, TOKEN, make_purified, one_line, read
+from .purified import FILES, TOKEN, one_line, read
 
 
 def write_keys(folder, name="key", key=None, password=None):
@@ -31,16 +29,6 @@ def write_keys(folder, name="key", key=None, password=None):
         key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
     return private, public
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, tiny_tokenizer):
-    return make_purified(tmp_path_factory.mktemp("made"), tiny_tokenizer)
-
-
-@pytest.fixture
-def folder(made, tmp_path):
-    return Path(shutil.copytree(made, tmp_path / "out"))
 
 
 @pytest.fixture
