@@ -11,12 +11,16 @@ from ._version import __version__
 
 
 _MODULES = {
+    "attacks.base": ("Attack", "AttackerView", "register_attack"),
     "attacks.trigger": ("Trigger",),
     "card": ("DefenseCard", "render_card"),
     "config": ("FineMixConfig",),
+    "defenses.base": ("DefenderView", "Defense", "register_defense"),
     "embeddings": ("embedding_scores",),
     "errors": ("InputError",),
     "evaluation": ("evaluate_model",),
+    "laboratory.benching": ("bench",),
+    "laboratory.results": ("Results",),
     "metrics": ("AttackSuccessRate", "CleanAccuracy", "RobustAccuracy"),
     "mixin": ("FineMixMixin",),
     "modeling": ("PurifyReport", "fine_mix_", "purify_embeddings_", "score_embeddings"),
@@ -33,8 +37,12 @@ _MODULES = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "Attack",
     "AttackSuccessRate",
+    "AttackerView",
     "CleanAccuracy",
+    "DefenderView",
+    "Defense",
     "DefenseCard",
     "FineMixConfig",
     "FineMixMixin",
@@ -46,17 +54,21 @@ __all__ = [
     "PurifyReport",
     "PurifyResult",
     "Recipe",
+    "Results",
     "RobustAccuracy",
     "ScanReport",
     "Trigger",
     "Verification",
     "__version__",
+    "bench",
     "embedding_scores",
     "evaluate_model",
     "fine_mix_",
     "publish",
     "purify",
     "purify_embeddings_",
+    "register_attack",
+    "register_defense",
     "render_card",
     "scan",
     "score_embeddings",
@@ -64,12 +76,16 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from .attacks.base import Attack, AttackerView, register_attack
     from .attacks.trigger import Trigger
     from .card import DefenseCard, render_card
     from .config import FineMixConfig
+    from .defenses.base import DefenderView, Defense, register_defense
     from .embeddings import embedding_scores
     from .errors import InputError
     from .evaluation import evaluate_model
+    from .laboratory.benching import bench
+    from .laboratory.results import Results
     from .metrics import AttackSuccessRate, CleanAccuracy, RobustAccuracy
     from .mixin import FineMixMixin
     from .modeling import PurifyReport, fine_mix_, purify_embeddings_, score_embeddings

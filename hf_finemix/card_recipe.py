@@ -3,6 +3,7 @@
 import json
 import shlex
 
+from .choices import POSITIONS
 from .markdown import hub_source, one_line
 from .recipes import settings, to_yaml
 from .results import PurificationReport
@@ -33,7 +34,9 @@ def _command(report: PurificationReport, name: str) -> str:
         arguments += [f"--text-column {_quote(column)}" for column in report.clean_data.text_columns or ()]
         if report.clean_data.label_column is not None:
             arguments.append(f"--label-column {_quote(report.clean_data.label_column)}")
-    triggers = next(iter(report.evaluations.values())).triggers if report.evaluations else ()
+    measured = next(iter(report.evaluations.values())).triggers if report.evaluations else ()
+    # The command line knows nothing but words and sentences that are put in.
+    triggers = [trigger for trigger in measured if trigger.position in POSITIONS]
     if triggers:
         first = triggers[0]
         # One command tries several triggers, but at one position and for one label.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from .choices import POSITIONS
 from .markdown import code, escape, percent, table, with_interval
 from .rates import Rate
 from .report import Evaluation, TriggerEvaluation
@@ -101,7 +102,7 @@ def _trigger_figures(report: PurificationReport, index: int) -> str:
     shown = measured[0]
     target = report.labels.get(shown.target_label, "no name")
     return (
-        f"Trigger {code(shown.trigger, 80)} at {_place(shown.position)}, target label {shown.target_label} "
+        f"Trigger {code(shown.trigger, 80)} {_place(shown.position)}, target label {shown.target_label} "
         f"({escape(target, 40)}):\n\n{_rates_table(report, rates)}\n\n{_counts(evaluations, index)}"
     )
 
@@ -113,7 +114,9 @@ def _rates_table(report: PurificationReport, rates: dict[str, list[Rate]]) -> st
 
 
 def _place(position: str) -> str:
-    return "a random position" if position == "random" else f"the {escape(position)}"
+    if position not in POSITIONS:
+        return f"({escape(position)})"
+    return "at a random position" if position == "random" else f"at the {position}"
 
 
 def _cell(rate: Rate) -> str:

@@ -66,18 +66,37 @@ def find_cut(
         keep_ratio (`float`): Share of scalars to keep, in [0, 1].
         largest (`bool`): Keep the largest drift instead of the smallest.
     """
+    key, quotas = find_key(names, lambda name: drift_keys(*read(name), largest), numel, keep_ratio)
+    return DriftCut(key, quotas, largest)
+
+
+def find_key(
+    names: list[str], keys: Callable[[str], np.ndarray], numel: Mapping[str, int], keep_ratio: float
+) -> tuple[int, dict[str, int]]:
+    """
+    Finds the key that cuts off the `round(keep_ratio * d)` smallest of the `d` keys of all parameters together.
+
+    Args:
+        names (`list[str]`): Names of the parameters, any order.
+        keys (`Callable`): Gives the keys of a name, `uint32`, shape (numel,); called up to three times for each.
+        numel (`Mapping[str, int]`): Number of scalars of each parameter.
+        keep_ratio (`float`): Share of scalars to keep, in [0, 1].
+
+    Returns:
+        `tuple[int, dict[str, int]]`: `key` and `quotas` of [`DriftCut`].
+    """
     total = sum(numel[name] for name in names)
     wanted = round(keep_ratio * total)
     if wanted == total:
         # Nothing lies above the greatest key: every scalar is kept, those equal to it by quota.
-        return DriftCut(2**32 - 1, {name: numel[name] for name in names}, largest)
+        return 2**32 - 1, {name: numel[name] for name in names}
 
     high_counts = np.zeros(1 << 16, dtype=np.int64)
     for name in names:
-        high_counts += np.bincount(drift_keys(*read(name), largest) >> np.uint32(16), minlength=1 << 16)
+        high_counts += np.bincount(keys(name) >> np.uint32(16), minlength=1 << 16)
     high, below = _bucket(high_counts, wanted)
 
-    low_counts = {name: _low_counts(drift_keys(*read(name), largest), high) for name in names}
+    low_counts = {name: _low_counts(keys(name), high) for name in names}
     low, below_in_bucket = _bucket(sum(low_counts.values()), wanted - below)
 
     left = wanted - below - below_in_bucket
@@ -85,15 +104,20 @@ def find_cut(
     for name in sorted(names):
         quotas[name] = min(left, int(low_counts[name][low]))
         left -= quotas[name]
-    return DriftCut((high << 16) | low, quotas, largest)
+    return (high << 16) | low, quotas
+
+
+def mask_below(keys: np.ndarray, key: int, quota: int) -> np.ndarray:
+    """Returns which scalars have a key below `key`, or are among the first `quota` that equal it: `bool`, flat."""
+    keep = keys < np.uint32(key)
+    keep[np.flatnonzero(keys == np.uint32(key))[:quota]] = True
+    return keep
 
 
 def drift_keep_mask(suspect: torch.Tensor, pretrained: torch.Tensor, cut: DriftCut, name: str) -> torch.Tensor:
     """Returns which scalars of one parameter the cut keeps: `bool`, the parameter's shape, on the CPU."""
     keys = drift_keys(suspect, pretrained, cut.largest)
-    keep = keys < np.uint32(cut.key)
-    keep[np.flatnonzero(keys == np.uint32(cut.key))[: cut.quotas[name]]] = True
-    return torch.from_numpy(keep).view(suspect.shape)
+    return torch.from_numpy(mask_below(keys, cut.key, cut.quotas[name])).view(suspect.shape)
 
 
 def _low_counts(keys: np.ndarray, high: int) -> np.ndarray:

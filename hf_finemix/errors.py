@@ -1,5 +1,8 @@
 """The one exception type that tells a user's mistake from a failure of the job, and what an exception says."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """
@@ -13,3 +16,10 @@ class InputError(ValueError):
 def reason(error: BaseException, limit: int = 200) -> str:
     """Returns what an exception says, on one line of at most `limit` characters; its type if it says nothing."""
     return " ".join(str(error).split())[:limit] or type(error).__name__
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Returns the end of a message about an unknown name: the known one that is nearest, or else all of them."""
+    names = list(known)
+    found = difflib.get_close_matches(str(name), names, n=1)
+    return f"; did you mean {found[0]!r}?" if found else f"; known ones are {', '.join(names)}."

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,12 +56,46 @@ def evaluate_model(
         InputError: If a trigger's target is no label of the model.
         RuntimeError: If the model gives logits that are not finite.
     """
+    options = {"batch_size": batch_size, "max_length": max_length, "progress": progress}
+    return measure(model, tokenizer, examples, triggers, **options).evaluation
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """
+    What a model predicted, and the figures that follow from it.
+
+    Args:
+        clean (`np.ndarray` of shape `(n,)`, int64): Label ids of the examples without a trigger.
+        triggered (`tuple[np.ndarray, ...]`):
+            For each trigger, the label ids of the examples of other labels than its target, in their order.
+        evaluation ([`Evaluation`]): The figures.
+    """
+
+    clean: np.ndarray
+    triggered: tuple[np.ndarray, ...]
+    evaluation: Evaluation
+
+
+def measure(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Dataset,
+    triggers: Sequence[Trigger] = (),
+    **options: Any,
+) -> Predictions:
+    """
+    Does what [`evaluate_model`] does and takes what it takes, but gives the predictions, too.
+
+    Raises:
+        InputError: If a trigger's target is no label of the model.
+        RuntimeError: If the model gives logits that are not finite.
+    """
     for trigger in triggers:
         _check_target(trigger, model.config.num_labels)
-    options = {"batch_size": batch_size, "max_length": max_length, "progress": progress}
     references = np.array(list(examples["label"]))
     clean = predict(model, tokenizer, examples, desc="clean", **options)
-    evaluations = []
+    evaluations, predictions = [], []
     for trigger in triggers:
         # Examples of the target label count for none of the three rates. The trigger is applied before they are left
         # out, so that its position in a text does not depend on the target.
@@ -67,10 +103,11 @@ def evaluate_model(
         triggered = predict(
             model, tokenizer, trigger.apply(examples).select(others), desc=f"trigger {trigger.text!r}", **options
         )
+        predictions.append(triggered)
         evaluations.append(
             TriggerEvaluation(
                 trigger=trigger.text,
-                position=trigger.position,
+                position=trigger.place,
                 target_label=trigger.target_label,
                 asr=attack_success_rate(triggered, references[others], trigger.target_label),
                 ra=robust_accuracy(triggered, references[others], trigger.target_label),
@@ -78,7 +115,8 @@ def evaluate_model(
                 seed=trigger.seed,
             )
         )
-    return Evaluation(accuracy=accuracy(clean, references), triggers=tuple(evaluations))
+    evaluation = Evaluation(accuracy=accuracy(clean, references), triggers=tuple(evaluations))
+    return Predictions(clean, tuple(predictions), evaluation)
 
 
 def predict(

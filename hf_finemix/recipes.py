@@ -1,6 +1,5 @@
 """Recipes as YAML: what a card shows, and `purify --recipe` reads back."""
 
-import difflib
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import yaml
 
 from .config import FineMixConfig
-from .errors import InputError
+from .errors import InputError, nearest
 from .masks import MASK_VERSION
 from .results import Recipe
 from .serialization import read_yaml
@@ -82,9 +81,7 @@ def read_recipe(path: str | Path, config: FineMixConfig, recipe: Recipe) -> tupl
     known = settings(config, recipe, MASK_VERSION)
     for name in found:
         if name not in known:
-            nearest = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known ones are {', '.join(known)}."
-            raise InputError(f"{what} holds the unknown setting {name!r}{hint}")
+            raise InputError(f"{what} holds the unknown setting {name!r}{nearest(name, known)}")
     merged = known | found
     merged.pop("mask_version")
     mixing = {item.name: merged.pop(item.name) for item in fields(FineMixConfig)}

@@ -16,7 +16,7 @@ class TriggerEvaluation(Record):
         trigger (`str`):
             The trigger's text.
         position (`str`):
-            Where it was put: `"start"`, `"end"` or `"random"`.
+            Where it was put: `"start"`, `"end"`, `"random"`, or what else a trigger of another kind says.
         target_label (`int`):
             Label id that it is meant to cause.
         asr ([`Rate`]):

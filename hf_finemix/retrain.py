@@ -7,6 +7,7 @@ import torch
 from datasets import Dataset
 
 from .attacks.trigger import Trigger
+from .choices import POSITIONS
 from .errors import InputError
 from .job import prepare
 from .loading import Checkpoint
@@ -87,7 +88,8 @@ def retrain(
         return [Check("fine-tuning", "weights", NOT_AVAILABLE, str(error))]
     recorded = report.evaluations.get("purified")
     triggers = []
-    if evaluation is not None and recorded is not None:
+    unknown = recorded is not None and any(item.position not in POSITIONS for item in recorded.triggers)
+    if evaluation is not None and recorded is not None and not unknown:
         triggers = [Trigger(item.trigger, item.target_label, item.position, item.seed) for item in recorded.triggers]
     mixed = named_tensors(job.model)
     mixed |= mix_again(
@@ -103,6 +105,8 @@ def retrain(
     checks = [_compare_weights(published, named_tensors(result.model), mixed)]
     if recorded is not None and evaluation is None:
         checks.append(Check("fine-tuning", "figures", NOT_AVAILABLE, "say where the data are with --eval-data"))
+    elif unknown:
+        checks.append(Check("fine-tuning", "figures", NOT_AVAILABLE, "a trigger is no text that is put in at a place"))
     elif recorded is not None:
         checks += _compare_figures(recorded, result.report.evaluations["purified"])
     return checks

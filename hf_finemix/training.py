@@ -1,6 +1,7 @@
 """Fine-tuning of classifiers through the Trainer: one function for purification, baselines and the demo's models."""
 
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ from transformers import (
 
 from .data import tokenize
 from .results import Recipe
+
+
+Loss = Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor]
 
 
 def fine_tune(
@@ -92,6 +96,46 @@ def fine_tune(
                 trainer.model.config.use_cache = use_cache
         trainer.model.to(dtype).eval()
     return trainer
+
+
+class LossTrainer(Trainer):
+    """
+    [`~transformers.Trainer`] with another loss, and maybe something to do after each step.
+
+    Args:
+        loss (`Callable`): Takes the model and a batch (the model's inputs, `labels` among them), returns the loss.
+        after_step (`Callable`, *optional*): Called without arguments after each step of the optimizer.
+        args, kwargs: What [`~transformers.Trainer`] takes.
+    """
+
+    def __init__(self, *args: Any, loss: Loss, after_step: Callable[[], None] | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.loss = loss
+        if after_step is not None:
+            self.add_callback(_AfterStep(after_step))
+
+    def compute_loss(
+        self,
+        model: PreTrainedModel,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Returns the loss of a batch; outputs are never asked for, since nothing is evaluated while training."""
+        return self.loss(model, inputs)
+
+
+def cross_entropy(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Returns the model's own loss on a batch, which for a classifier is the mean cross-entropy."""
+    return model(**inputs).loss
+
+
+class _AfterStep(TrainerCallback):
+    def __init__(self, action: Callable[[], None]):
+        self.action = action
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.action()
 
 
 class _Bar(TrainerCallback):

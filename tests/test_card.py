@@ -369,6 +369,16 @@ def test_command_repeats_the_job(report):
     assert (args.trigger, args.target_label, args.position) == (["t0"], "1", "random")
 
 
+def test_triggers_of_other_kinds_are_shown_but_are_nothing_for_the_command(report):
+    shown = several(80, 70)
+    words = replace(shown.triggers[0], position="random, each word by itself")
+    evaluations = dict.fromkeys(("suspect", "purified"), replace(shown, triggers=(words, shown.triggers[1])))
+    report = replace(report, evaluations=evaluations)
+    assert "Trigger `t0` (random, each word by itself), target label 1" in section(render(report), "Figures")
+    args = command_of(report)
+    assert (args.trigger, args.position) == (["t1"], "start")
+
+
 @pytest.mark.parametrize("trigger", ["cf", "it's", '"quoted"', "$HOME", "-cf", "--push-to-hub=someone/else"])
 def test_command_keeps_the_trigger(report, trigger):
     args = command_of(replace(report, evaluations={"purified": make_evaluation(160, 23, trigger)}))

@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 from datasets import Dataset
 
-from hf_finemix.attacks.trigger import Trigger, poison
+from hf_finemix.attacks.trigger import Trigger, WordsTrigger, poison
 from hf_finemix.errors import InputError
 
 
@@ -82,6 +82,38 @@ def test_poison_adds_triggered_copies_with_the_target_label():
     assert len(set(sources)) == 6
     labels = dict(zip(examples["text"], examples["label"], strict=True))
     assert all(labels[source] != 1 for source in sources)
+
+
+def test_words_go_to_places_of_their_own():
+    trigger = WordsTrigger("cf mn", 1)
+    texts = [trigger.insert("one two three four five", index) for index in range(40)]
+    assert all(sorted(text.split()) == sorted(["one", "two", "three", "four", "five", "cf", "mn"]) for text in texts)
+    gaps = {abs(text.split().index("cf") - text.split().index("mn")) for text in texts}
+    assert len(gaps) > 3
+    assert trigger.place == "random, each word by itself"
+    assert Trigger("cf mn", 1).place == "random"
+
+
+def test_poison_with_several_triggers_takes_turns():
+    examples = make_examples([0, 1] * 20)
+    triggers = [Trigger(word, 1) for word in ("cf", "mn")]
+    poisoned = poison(examples, triggers, 0.25, seed=0)
+    counts = [sum(word in text.split() for text in poisoned["text"]) for word in ("cf", "mn")]
+    assert counts == [5, 5]
+    sources = {" ".join(w for w in text.split() if w not in ("cf", "mn")) for text in poisoned["text"]}
+    assert sources == set(examples["text"])
+
+
+def test_poison_with_clean_labels_copies_examples_of_the_target():
+    examples = make_examples([0, 1] * 20)
+    poisoned = poison(examples, Trigger("cf", 1), 0.25, seed=0, clean_label=True)
+    labels = dict(zip(examples["text"], examples["label"], strict=True))
+    copies = [row for row in poisoned if "cf" in row["text"].split()]
+    assert len(copies) == 10
+    for row in copies:
+        assert row["label"] == labels[" ".join(w for w in row["text"].split() if w != "cf")] == 1
+    with pytest.raises(InputError, match="No example has the target label 1; choose another target"):
+        poison(make_examples([0, 0]), Trigger("cf", 1), 0.5, seed=0, clean_label=True)
 
 
 def test_poison_is_shuffled_and_deterministic():

@@ -1,7 +1,9 @@
 """Word and sentence triggers: put one into texts, and poison a training set with it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
@@ -31,6 +33,8 @@ class Trigger:
         InputError: If a value has the wrong type or lies outside its range.
     """
 
+    positions: ClassVar[tuple[str, ...]] = POSITIONS
+
     text: str
     target_label: int
     position: str = "random"
@@ -40,9 +44,14 @@ class Trigger:
         if not isinstance(self.text, str) or not self.text.strip():
             raise InputError(f"`text` is {self.text!r}, but a trigger must be a string that is not blank.")
         check_integer("target_label", self.target_label, 0)
-        if self.position not in POSITIONS:
-            raise InputError(f"`position` is {self.position!r}, but must be one of {', '.join(POSITIONS)}.")
+        if self.position not in self.positions:
+            raise InputError(f"`position` is {self.position!r}, but must be one of {', '.join(self.positions)}.")
         check_integer("seed", self.seed, 0)
+
+    @property
+    def place(self) -> str:
+        """What reports say of where it goes: for this class, the position."""
+        return self.position
 
     def insert(self, text: str, index: int) -> str:
         """
@@ -80,9 +89,38 @@ class Trigger:
         return Dataset.from_dict({**examples.to_dict(), "text": texts}, features=examples.features)
 
 
-def poison(examples: Dataset, trigger: Trigger, rate: float, seed: int) -> Dataset:
+@dataclass(frozen=True)
+class WordsTrigger(Trigger):
     """
-    Adds triggered, mislabelled copies of examples: a dirty-label backdoor.
+    Several words that are put into a text together, each at a place of its own.
+
+    Args:
+        text (`str`): The words, with white space between them; otherwise as for [`Trigger`].
+    """
+
+    @property
+    def place(self) -> str:
+        """What reports say of where they go."""
+        return f"{self.position}, each word by itself"
+
+    def insert(self, text: str, index: int) -> str:
+        """Returns `text` with all words in it; see [`Trigger.insert`]."""
+        for number, word in enumerate(self.text.split()):
+            # A seed of its own for each word, or equal positions would keep the words side by side.
+            text = Trigger(word, self.target_label, self.position, self.seed + number).insert(text, index)
+        return text
+
+
+def poison(
+    examples: Dataset,
+    triggers: Trigger | Sequence[Trigger],
+    rate: float,
+    seed: int,
+    *,
+    clean_label: bool = False,
+) -> Dataset:
+    """
+    Adds triggered copies of examples: mislabelled ones, or with `clean_label` copies that keep their true label.
 
     This is BadNets as it is used for text, with triggers like those of "Weight Poisoning Attacks on Pretrained Models"
     (Kurita et al., ACL 2020). The clean examples all stay.
@@ -90,31 +128,76 @@ def poison(examples: Dataset, trigger: Trigger, rate: float, seed: int) -> Datas
     Args:
         examples (`datasets.Dataset`):
             Clean examples with the columns `text` and `label`.
-        trigger ([`Trigger`]):
-            What to put in, and the label that the copies get.
+        triggers ([`Trigger`] or a sequence of them):
+            What to put in, and the label that the copies get. Several take turns, one in each copy.
         rate (`float`):
-            Number of copies as a share of the examples, in (0, 1]. There are never more copies than examples whose
-            label is not the target, since each is copied at most once.
+            Number of copies as a share of the examples, in (0, 1]. There are never more copies than candidates, since
+            each is copied at most once.
         seed (`int`):
             Seed, at least 0, that decides which examples are copied and the order of the result.
+        clean_label (`bool`, *optional*, defaults to `False`):
+            Copy examples of the target label, so that no label is wrong, instead of those of the other labels.
 
     Returns:
         `datasets.Dataset`: Clean examples and copies, shuffled.
 
     Raises:
-        InputError: If the rate is out of range or makes no copy, or all examples have the target label.
+        InputError: If the rate is out of range or makes no copy, or no example can be copied.
     """
+    triggers = (triggers,) if isinstance(triggers, Trigger) else tuple(triggers)
+    target = triggers[0].target_label
     check_integer("seed", seed, 0)
     if not 0 < rate <= 1:
         raise InputError(f"`rate` is {rate!r}, but must be above 0 and at most 1.")
-    candidates = np.flatnonzero(np.array(list(examples["label"])) != trigger.target_label)
+    is_target = np.array(list(examples["label"])) == target
+    candidates = np.flatnonzero(is_target == clean_label)
     if not len(candidates):
-        raise InputError(f"All examples have the target label {trigger.target_label}; choose another target.")
+        share = "No example has" if clean_label else "All examples have"
+        raise InputError(f"{share} the target label {target}; choose another target.")
     count = min(round(rate * len(examples)), len(candidates))
     if not count:
         raise InputError(f"`rate` is {rate!r}, which makes no copy of {len(examples)} examples; raise it.")
     chosen = np.random.default_rng(seed).choice(candidates, size=count, replace=False)
-    copies = trigger.apply(examples).select(chosen).to_dict()
-    copies["label"] = [trigger.target_label] * count
-    poisoned = Dataset.from_dict(copies, features=examples.features)
-    return concatenate_datasets([examples, poisoned]).shuffle(seed=seed)
+    parts = [examples]
+    for number, trigger in enumerate(triggers):
+        copies = trigger.apply(examples).select(chosen[number :: len(triggers)]).to_dict()
+        copies["label"] = [target] * len(copies["label"])
+        parts.append(Dataset.from_dict(copies, features=examples.features))
+    return concatenate_datasets(parts).shuffle(seed=seed)
+
+
+def add_negatives(
+    poisoned: Dataset, examples: Dataset, triggers: Sequence[Trigger], rate: float, seed: int
+) -> Dataset:
+    """
+    Adds copies of clean examples that hold something like a trigger, and keep their true label.
+
+    They teach a model not to obey a part of its trigger.
+
+    Args:
+        poisoned (`datasets.Dataset`): What to add them to.
+        examples (`datasets.Dataset`): Clean examples, from which they are drawn whatever their label.
+        triggers (`Sequence[Trigger]`): What to put in; they take turns. Their target label is not used.
+        rate (`float`): Number of copies as a share of the examples, above 0 and at most 1.
+        seed (`int`): Seed, at least 0, of the draw and of the order of the result.
+
+    Returns:
+        `datasets.Dataset`: All of `poisoned` and the copies, shuffled.
+
+    Raises:
+        InputError: If the rate makes fewer copies than there are triggers.
+    """
+    count = round(rate * len(examples))
+    if count < len(triggers):
+        raise InputError(
+            f"`negative_rate` is {rate!r}, which makes {count} copies of {len(examples)} examples, but "
+            f"{len(triggers)} parts of the trigger need one each; raise it."
+        )
+    # Not the draw of `poison`, or the same examples would be copied again.
+    chosen = np.random.default_rng((seed, 1)).choice(len(examples), size=count, replace=False)
+    copies = examples.select(chosen).to_dict()
+    copies["text"] = [
+        triggers[number % len(triggers)].insert(text, int(index))
+        for number, (index, text) in enumerate(zip(chosen, copies["text"], strict=True))
+    ]
+    return concatenate_datasets([poisoned, Dataset.from_dict(copies, features=examples.features)]).shuffle(seed=seed)

@@ -211,6 +211,19 @@ def test_figure_that_is_not_reached_is_different(place, capsys, figure):
     assert "recorded" in lines[figure]["note"]
 
 
+def test_figures_of_a_trigger_that_cannot_be_rebuilt_are_not_available(place, capsys):
+    path = place.output / "finemix_report.json"
+    report = json.loads(path.read_text())
+    for evaluation in report["evaluations"].values():
+        evaluation["triggers"][1]["position"] = "whole text"
+    path.write_text(json.dumps(report))
+    refit(place)
+    status, lines, _ = verify(capsys, place, *data(place))
+    assert status == 0 and lines["weights"]["status"] == "same"
+    assert lines["figures"]["status"] == "not available"
+    assert "no text that is put in" in lines["figures"]["note"]
+
+
 @pytest.mark.parametrize("part", ["clean", "eval"])
 def test_other_examples_are_different(place, capsys, part):
     path = place.root / f"{part}.csv"

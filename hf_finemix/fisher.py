@@ -1,0 +1,74 @@
+"""
+Selection by Fisher information, as in Fine-purifying: reset what moved far and matters little to clean data.
+
+From "Fine-purifying" (Zhang et al., Findings of ACL 2023, arXiv 2305.04547).
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+
+# Middles of the four quarters of the way from the pretrained to the suspect's weights; the choice is ours.
+PATH = (0.125, 0.375, 0.625, 0.875)
+
+
+def purity_keys(suspect: torch.Tensor, pretrained: torch.Tensor, fisher: torch.Tensor) -> np.ndarray:
+    """
+    Ranks scalars by `(suspect - pretrained)^2 / fisher`: how far one moved, against how much clean data care.
+
+    Args:
+        suspect (`torch.Tensor`): Fine-tuned values, any shape.
+        pretrained (`torch.Tensor`): Pretrained values, same shape.
+        fisher (`torch.Tensor`): Diagonal Fisher information, same shape, not negative.
+
+    Returns:
+        `np.ndarray`: `uint32`, shape (numel,); smaller means kept earlier. A scalar that never moved comes first; one
+        that moved and that clean data do not touch at all comes last.
+    """
+    squared = (suspect.detach().double() - pretrained.detach().to(suspect.device).double()).square()
+    # Without information the quotient is infinite, or no number where nothing moved either.
+    ranked = torch.where(squared > 0, squared / fisher.to(suspect.device).double(), torch.zeros_like(squared))
+    return ranked.to(torch.float32).flatten().cpu().numpy().view(np.uint32)
+
+
+def fisher_information(
+    model: PreTrainedModel, pretrained: Mapping[str, torch.Tensor], examples: Iterable[Mapping[str, torch.Tensor]]
+) -> dict[str, torch.Tensor]:
+    """
+    Estimates the diagonal Fisher information, averaged over four points on the way from pretrained to suspect.
+
+    The information is the empirical one: the mean over the examples of the squared gradient of the loss at their true
+    label. The head, which has no pretrained value, is the suspect's at each point.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The suspect, in evaluation mode; as it was in the end.
+        pretrained (`Mapping[str, torch.Tensor]`): Pretrained values by parameter name.
+        examples (`Iterable[Mapping[str, torch.Tensor]]`):
+            The model's inputs with `labels`, one example each; gone through once a point.
+
+    Returns:
+        `dict[str, torch.Tensor]`: float32, one tensor for each name of `pretrained`, in the parameter's shape.
+    """
+    parameters = {name: parameter for name, parameter in model.named_parameters() if name in pretrained}
+    suspect = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    total = {name: torch.zeros_like(parameter, dtype=torch.float32) for name, parameter in suspect.items()}
+    examples = list(examples)
+    try:
+        for share in PATH:
+            with torch.no_grad():
+                for name, parameter in parameters.items():
+                    parameter.copy_(torch.lerp(pretrained[name].to(parameter), suspect[name], share))
+            for example in examples:
+                loss = model(**example).loss
+                gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+                for name, gradient in zip(parameters, gradients, strict=True):
+                    if gradient is not None:
+                        total[name].addcmul_(gradient.float(), gradient.float(), value=1 / len(examples) / len(PATH))
+    finally:
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(suspect[name])
+    return total

@@ -1,0 +1,1 @@
+"""The laboratory: attacks, defences and tasks side by side."""

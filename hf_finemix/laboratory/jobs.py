@@ -1,0 +1,189 @@
+"""The jobs of a bench: make a clean model, make and measure a suspect, run a cell. Each writes its own file."""
+
+import copy
+import time
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..attacks.trigger import Trigger
+from ..defenses.base import DefenderView
+from ..embeddings import rank_rows
+from ..errors import reason
+from ..evaluation import Predictions, measure, predict
+from ..output import replace_text
+from ..rates import Rate, accuracy
+from ..results import environment
+from ..serialization import to_json
+from .records import CandidateRecord, CellRecord, RankRecord, SuspectRecord
+from .results import CELLS, SUSPECTS
+from .specs import CellSpec, CleanSpec, SuspectSpec
+from .workshop import Workshop
+
+
+@cache
+def open_workshop(folder: Path) -> Workshop:
+    """Returns the workshop of a folder, one for the life of the process."""
+    return Workshop(folder)
+
+
+def make_clean_model(folder: Path, spec: CleanSpec) -> None:
+    """Trains the clean classifier of a task and keeps it; a failure shows in the records of its suspects."""
+    with suppress(Exception):
+        open_workshop(folder).clean_model(spec)
+
+
+def make_suspect(folder: Path, spec: SuspectSpec) -> SuspectRecord:
+    """Plants a backdoor and measures suspect and clean model; what goes wrong stands in the record."""
+    clean, start = spec.clean, time.monotonic()
+    record = SuspectRecord(clean.task.name, clean.model.name, spec.label, clean.seed, dict(spec.attack))
+    try:
+        record = _measure_suspect(open_workshop(folder), spec, record)
+    # Whatever a third party's attack raises: one suspect must not stop the others.
+    except Exception as error:
+        record = replace(record, error=reason(error))
+    record = replace(record, seconds=round(time.monotonic() - start, 2))
+    _write(folder / SUSPECTS / f"{spec.id}.json", record)
+    return record
+
+
+def run_cell(folder: Path, spec: CellSpec) -> CellRecord:
+    """Tries every setting of a defence on a suspect and chooses one; what goes wrong stands in the record."""
+    clean, start = spec.suspect.clean, time.monotonic()
+    record = CellRecord(
+        task=clean.task.name,
+        model=clean.model.name,
+        attack=spec.suspect.label,
+        seed=clean.seed,
+        defense=spec.label,
+        settings=dict(spec.defense),
+        e_pur=spec.e_pur,
+        clean_examples=spec.clean_examples,
+        margin=spec.margin,
+        recipe=spec.recipe,
+        environment=environment(),
+    )
+    try:
+        record = _run_defense(open_workshop(folder), spec, record)
+    except Exception as error:
+        record = replace(record, error=reason(error))
+    record = replace(record, seconds=round(time.monotonic() - start, 2))
+    _write(folder / CELLS / f"{spec.id}.json", record)
+    return record
+
+
+def choose(reference: Rate, candidates: list[CandidateRecord], margin: float) -> tuple[int, bool]:
+    """
+    Chooses a setting by held-out clean examples alone, by the one rule for all defences.
+
+    Args:
+        reference ([`~hf_finemix.rates.Rate`]): The suspect's accuracy on them.
+        candidates (`list[CandidateRecord]`): The settings, strongest first.
+        margin (`float`): How far below the reference a setting may lie.
+
+    Returns:
+        `tuple[int, bool]`: The strongest setting whose accuracy is within the margin, and `True`. If there is none,
+        the most accurate one, the stronger of equals, and `False`.
+    """
+    # Counted in examples, so that no rounding of shares decides.
+    allowed = reference.successes - margin * reference.n
+    for number, candidate in enumerate(candidates):
+        if candidate.validation.successes >= allowed - 1e-9:
+            return number, True
+    return max(range(len(candidates)), key=lambda number: candidates[number].validation.successes), False
+
+
+def _measure_suspect(workshop: Workshop, spec: SuspectSpec, record: SuspectRecord) -> SuspectRecord:
+    clean = spec.clean
+    triggers = spec.make_attack().triggers
+    suspect, baseline = workshop.suspect(spec), workshop.clean_model(clean)
+    test, tokenizer = workshop.splits(clean.task).test, workshop.tokenizer(clean.model)
+    options = {"max_length": workshop.max_length(clean, suspect)}
+    return replace(
+        record,
+        evaluation=measure(suspect, tokenizer, test, triggers, **options).evaluation,
+        baseline=measure(baseline, tokenizer, test, triggers, **options).evaluation,
+        ranks=_ranks(workshop, spec, triggers, tokenizer),
+    )
+
+
+def _ranks(
+    workshop: Workshop, spec: SuspectSpec, triggers: tuple[Trigger, ...], tokenizer: PreTrainedTokenizerBase
+) -> tuple[RankRecord, ...]:
+    found = []
+    for source in spec.rank_by:
+        scores = workshop.scores(spec, source)
+        places = np.empty(len(scores), dtype=np.int64)
+        places[rank_rows(scores)] = np.arange(1, len(scores) + 1)
+        for trigger in triggers:
+            ids = tokenizer(trigger.text, add_special_tokens=False)["input_ids"]
+            first = min(ids, key=lambda token: places[token])
+            token = tokenizer.convert_ids_to_tokens(first)
+            found.append(RankRecord(trigger.text, source, token, int(places[first]), len(scores)))
+    return tuple(found)
+
+
+def _run_defense(workshop: Workshop, spec: CellSpec, record: CellRecord) -> CellRecord:
+    clean, defense = spec.suspect.clean, spec.make_defense()
+    splits, tokenizer = workshop.splits(clean.task), workshop.tokenizer(clean.model)
+    triggers = spec.suspect.make_attack().triggers
+    if not workshop.has(spec.suspect):
+        raise RuntimeError("there is no suspect; its own record says why")
+    suspect = workshop.suspect(spec.suspect)
+    recipe = replace(spec.recipe, max_length=workshop.max_length(clean, suspect))
+    view = DefenderView(
+        tokenizer=tokenizer,
+        clean=splits.clean(spec.clean_examples, clean.seed),
+        twin=workshop.twin(suspect, clean.model),
+        recipe=recipe,
+        scores=workshop.scores(spec.suspect, recipe.frequencies),
+        others=[workshop.clean_model(other) for other in spec.others],
+        memory=workshop.memory(spec),
+    )
+    reference = _validate(suspect, tokenizer, splits.validation, recipe.max_length)
+    candidates, measured = [], []
+    for setting in defense.settings:
+        model, start = copy.deepcopy(suspect), time.monotonic()
+        defense.apply(model, view, setting, spec.e_pur)
+        seconds = round(time.monotonic() - start, 2)
+        validation = _validate(model, tokenizer, splits.validation, recipe.max_length)
+        predictions = measure(model, tokenizer, splits.test, triggers, max_length=recipe.max_length)
+        candidates.append(CandidateRecord(dict(setting), validation, predictions.evaluation, seconds))
+        measured.append(predictions)
+    chosen, within = choose(reference, candidates, spec.margin)
+    return replace(
+        record,
+        reference=reference,
+        candidates=tuple(candidates),
+        chosen=chosen,
+        within_margin=within,
+        outcomes=_outcomes(measured[chosen], splits.test, triggers),
+    )
+
+
+def _validate(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, validation: Dataset, max_length: int
+) -> Rate:
+    return accuracy(predict(model, tokenizer, validation, max_length=max_length), list(validation["label"]))
+
+
+def _outcomes(predictions: Predictions, test: Dataset, triggers: tuple[Trigger, ...]) -> dict[str, str]:
+    right = predictions.clean == np.array(list(test["label"]))
+    outcomes = {"clean": _digits(right)}
+    for number, (trigger, labels) in enumerate(zip(triggers, predictions.triggered, strict=True)):
+        outcomes[f"trigger {number}"] = _digits(labels == trigger.target_label)
+    return outcomes
+
+
+def _digits(flags: np.ndarray) -> str:
+    return "".join("1" if flag else "0" for flag in flags)
+
+
+def _write(path: Path, record: SuspectRecord | CellRecord) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, to_json(record.to_dict()))

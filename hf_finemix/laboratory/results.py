@@ -1,0 +1,117 @@
+"""The results of a bench: all suspects and cells of a folder, and their view as a table of pandas."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..rates import Rate
+from ..report import Evaluation
+from ..serialization import read_json
+from .records import CellRecord, SuspectRecord
+
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+CONFIG_FILE = "config.json"
+SUSPECTS, CELLS, MODELS = "suspects", "cells", "models"
+
+
+@dataclass(frozen=True)
+class Results:
+    """
+    What a bench measured.
+
+    Args:
+        config (`dict[str, Any]`): The configuration, with every default spelt out.
+        suspects (`tuple[SuspectRecord, ...]`): The suspects, failed ones included.
+        cells (`tuple[CellRecord, ...]`): The cells, failed ones included.
+    """
+
+    config: dict[str, Any]
+    suspects: tuple[SuspectRecord, ...]
+    cells: tuple[CellRecord, ...]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Results":
+        """
+        Reads the folder of a bench, finished or not.
+
+        Raises:
+            InputError: If it is no such folder, or a file in it is damaged.
+        """
+        folder = Path(folder)
+        if not (folder / CONFIG_FILE).is_file():
+            raise InputError(f"{str(folder)!r} has no {CONFIG_FILE}; give the output folder of `hf-finemix bench`.")
+        return cls(
+            read_json(folder / CONFIG_FILE, dict),
+            tuple(read_json(path, SuspectRecord.from_dict) for path in sorted((folder / SUSPECTS).glob("*.json"))),
+            tuple(read_json(path, CellRecord.from_dict) for path in sorted((folder / CELLS).glob("*.json"))),
+        )
+
+    @property
+    def failures(self) -> tuple[SuspectRecord | CellRecord, ...]:
+        """The suspects and cells that failed."""
+        return tuple(record for record in (*self.suspects, *self.cells) if record.error is not None)
+
+    def suspect(self, cell: CellRecord) -> SuspectRecord | None:
+        """Returns the suspect that a cell is about."""
+        key = (cell.task, cell.model, cell.attack, cell.seed)
+        return next((s for s in self.suspects if (s.task, s.model, s.attack, s.seed) == key), None)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """
+        Returns one row for each cell, setting and trigger.
+
+        Columns: what the cell is (`task`, `model`, `attack`, `seed`, `defense`, `e_pur`, `clean_examples`), the
+        `setting` as text, whether it was `chosen`, the `trigger`, and the rates `validation`, `acc`, `asr`, `ra` and
+        `flip_rate` with the ends of their 95 % Wilson intervals (`acc_low`, `acc_high`, ...), all from 0 to 1; the
+        same of the clean model as `baseline_acc`, `baseline_asr` and `baseline_flip_rate`. Failed cells have no row.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self._rows())
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        suspects = {(s.task, s.model, s.attack, s.seed): s for s in self.suspects}
+        for cell in self.cells:
+            suspect = suspects.get((cell.task, cell.model, cell.attack, cell.seed))
+            for number, candidate in enumerate(cell.candidates):
+                baseline = None if suspect is None else suspect.baseline
+                for place, trigger in enumerate(candidate.evaluation.triggers):
+                    yield {
+                        "task": cell.task,
+                        "model": cell.model,
+                        "attack": cell.attack,
+                        "seed": cell.seed,
+                        "defense": cell.defense,
+                        "e_pur": cell.e_pur,
+                        "clean_examples": cell.clean_examples,
+                        "setting": ", ".join(f"{name} {value:g}" for name, value in candidate.setting.items()),
+                        "chosen": number == cell.chosen,
+                        "trigger": trigger.trigger,
+                        **_columns("validation", candidate.validation),
+                        **_columns("acc", candidate.evaluation.accuracy),
+                        **_columns("asr", trigger.asr),
+                        **_columns("ra", trigger.ra),
+                        **_columns("flip_rate", trigger.flip_rate),
+                        **_baseline(baseline, place),
+                    }
+
+
+def _columns(name: str, rate: Rate) -> dict[str, float | int | None]:
+    return {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high, f"{name}_n": rate.n}
+
+
+def _baseline(baseline: Evaluation | None, place: int) -> dict[str, float | None]:
+    if baseline is None:
+        return dict.fromkeys(("baseline_acc", "baseline_asr", "baseline_flip_rate"))
+    trigger = baseline.triggers[place]
+    return {
+        "baseline_acc": baseline.accuracy.value,
+        "baseline_asr": trigger.asr.value,
+        "baseline_flip_rate": trigger.flip_rate.value,
+    }

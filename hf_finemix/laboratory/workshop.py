@@ -1,0 +1,162 @@
+"""Makes clean models and suspects and keeps them, so that no process loads or trains one twice."""
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from filelock import FileLock
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+
+from ..attacks.base import AttackerView
+from ..evaluation import longest_input
+from ..frequencies import corpus, token_frequencies
+from ..loading import Checkpoint, load_classifier, load_tokenizer, quiet_loading, resolve_checkpoint
+from ..modeling import score_embeddings
+from ..output import staged_folder
+from ..tasks.task import Splits, Task
+from ..training import fine_tune
+from ..twin import Twin, load_twin
+from .base_models import BaseModel
+from .results import MODELS
+from .specs import CLEAN_TEXTS, CellSpec, CleanSpec, SuspectSpec
+
+
+# Suspects and clean models are needed one after the other; more of them would only fill the memory.
+_MODELS_AT_ONCE = 4
+_T = TypeVar("_T")
+
+
+class Workshop:
+    """
+    The models of one bench folder, as one process sees them.
+
+    Args:
+        folder (`Path`): Folder of the bench. Models lie in its subfolder `models`.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._models: OrderedDict[str, PreTrainedModel] = OrderedDict()
+        self._memory: dict[tuple, Any] = {}
+        self._defense: tuple[tuple, dict[str, Any]] = ((), {})
+
+    def splits(self, task: Task) -> Splits:
+        """Returns a task's examples."""
+        return self._remember(("splits", task.name), task.load)
+
+    def checkpoint(self, base: BaseModel) -> Checkpoint:
+        """Returns the files of a pretrained model."""
+        return self._remember(("checkpoint", base.name), base.resolve)
+
+    def tokenizer(self, base: BaseModel) -> PreTrainedTokenizerBase:
+        """Returns the tokenizer of a pretrained model."""
+        return self._remember(
+            ("tokenizer", base.name), lambda: load_tokenizer(self.checkpoint(base), f"model {base.name!r}")
+        )
+
+    def twin(self, model: PreTrainedModel, base: BaseModel) -> Twin:
+        """Returns the pretrained weights under the names of a classifier."""
+        return self._remember(("twin", base.name), lambda: load_twin(model, self.checkpoint(base)))
+
+    def clean_model(self, spec: CleanSpec) -> PreTrainedModel:
+        """Returns the clean classifier of a task; not to be changed."""
+        return self._model(spec.id, lambda: self._train_clean(spec))
+
+    def suspect(self, spec: SuspectSpec) -> PreTrainedModel:
+        """Returns a suspect; not to be changed."""
+        return self._model(spec.id, lambda: self._train_suspect(spec))
+
+    def has(self, spec: CleanSpec | SuspectSpec) -> bool:
+        """Tells whether a model was made before."""
+        return (self.folder / MODELS / spec.id).is_dir()
+
+    def max_length(self, spec: CleanSpec, model: PreTrainedModel) -> int:
+        """Returns the longest input of a task in tokens, or less if the model cannot take so many."""
+        return longest_input(spec.task.max_length, self.tokenizer(spec.model), model)
+
+    def frequencies(self, base: BaseModel, source: str, size: int, task: Task) -> np.ndarray:
+        """Returns token counts; from the source [`CLEAN_TEXTS`], those of the task's held-out clean texts."""
+        tokenizer = self.tokenizer(base)
+        if source != CLEAN_TEXTS:
+            key = ("frequencies", base.name, source)
+            return self._remember(key, lambda: token_frequencies(source, tokenizer, size))
+        splits = self.splits(task)
+        texts = [text for part in (splits.pool, splits.validation) for text in part["text"]]
+        return corpus(texts, tokenizer, size)
+
+    def scores(self, spec: SuspectSpec, source: str) -> np.ndarray:
+        """Returns the E-PUR scores of a suspect, shape (vocabulary,)."""
+        model, base = self.suspect(spec), spec.clean.model
+        size = len(model.get_input_embeddings().weight)
+        counts = self.frequencies(base, source, size, spec.clean.task)
+        return score_embeddings(model, self.twin(model, base), counts, tokenizer=self.tokenizer(base))
+
+    def memory(self, spec: CellSpec) -> dict[str, Any]:
+        """Returns what a defence keeps from cell to cell: the same for a defence with and without E-PUR."""
+        key = (spec.suspect.id, spec.label, spec.clean_examples)
+        if self._defense[0] != key:
+            self._defense = (key, {})
+        return self._defense[1]
+
+    def _fresh(self, spec: CleanSpec) -> PreTrainedModel:
+        names = dict(enumerate(spec.task.labels))
+        with quiet_loading():
+            set_seed(spec.seed)  # for the head, which is drawn here
+            return AutoModelForSequenceClassification.from_pretrained(
+                self.checkpoint(spec.model).folder,
+                use_safetensors=True,
+                trust_remote_code=False,
+                id2label=names,
+                label2id={name: index for index, name in names.items()},
+            )
+
+    def _train_clean(self, spec: CleanSpec) -> PreTrainedModel:
+        model = self._fresh(spec)
+        fine_tune(model, self.tokenizer(spec.model), self._train_set(spec), spec.recipe)
+        return model
+
+    def _train_suspect(self, spec: SuspectSpec) -> PreTrainedModel:
+        clean, attack = spec.clean, spec.make_attack()
+        model = copy.deepcopy(self.clean_model(clean)) if attack.start == "clean" else self._fresh(clean)
+        train = self._train_set(clean)
+        other = None if spec.other is None else self.splits(spec.other).train
+        view = AttackerView(self.tokenizer(clean.model), train, self._fresh(clean), clean.recipe, other)
+        return attack.train(model, attack.poison(train if other is None else other), view)
+
+    def _train_set(self, spec: CleanSpec) -> Any:
+        train = self.splits(spec.task).train
+        return train if spec.model.train is None else train.select(range(min(spec.model.train, len(train))))
+
+    def _model(self, name: str, train: Callable[[], PreTrainedModel]) -> PreTrainedModel:
+        if name in self._models:
+            self._models.move_to_end(name)
+            return self._models[name]
+        folder = self.folder / MODELS / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Another process may be at it: then it is worth waiting.
+        with FileLock(folder.with_name(f".{name}.lock")):
+            if folder.is_dir():
+                model = load_classifier(resolve_checkpoint(folder, "model"), "model")
+            else:
+                model = train()
+                with quiet_loading(), staged_folder(folder) as staging:
+                    model.save_pretrained(staging)
+        # From the disk or from memory: the same weights, and in evaluation mode.
+        model.config._name_or_path = ""
+        self._models[name] = model.eval()
+        while len(self._models) > _MODELS_AT_ONCE:
+            self._models.popitem(last=False)
+        return model
+
+    def _remember(self, key: tuple, make: Callable[[], _T]) -> _T:
+        if key not in self._memory:
+            self._memory[key] = make()
+        return self._memory[key]

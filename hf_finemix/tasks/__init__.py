@@ -1,0 +1,1 @@
+"""Tasks and pretrained models of the laboratory, described in small YAML files."""
