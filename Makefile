@@ -25,7 +25,7 @@ demo-fast: $(INSTALLED)  ## The same on less data (3 minutes)
 	$(BIN)/hf-finemix demo --fast --output $(OUTPUT)
 
 test: $(INSTALLED)  ## Run the tests, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term
 
 test-slow: $(INSTALLED)  ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
