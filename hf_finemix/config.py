@@ -95,3 +95,10 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> N
     if not is_integer or value < low or (high is not None and value > high):
         wanted = f"at least {low}" if high is None else f"from {low} to {high}"
         raise InputError(f"`{name}` is {value!r}, but must be an integer {wanted}.")
+
+
+def check_learning_rate(value: Any) -> None:
+    """Refuses everything but a number between 0 and 1; NaN and booleans are no rates."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 < value < 1:
+        raise InputError(f"`learning_rate` is {value!r}, but must be a number between 0 and 1, such as 1.0e-4.")

@@ -45,7 +45,7 @@ class Registry(Generic[_T]):
             )
         # The same class again is what happens when a module is imported by a worker process, or reloaded.
         known = self._classes.get(name)
-        if known is not None and known.__qualname__ != cls.__qualname__:
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise InputError(f"`name` {name!r} is taken by the {self.kind} {known.__name__}; choose another.")
         self._classes[name] = cls
         return cls

@@ -137,6 +137,14 @@ def read_json(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T:
 
 
 class _Loader(yaml.SafeLoader):
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        # YAML forbids it; the first of the two would be lost without a word.
+        if twice is not None:
+            raise ValueError(f"it holds {twice!r} twice")
+        return super().construct_mapping(node, deep)
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         # A few aliases of aliases stand for more items than any memory can hold.
         if self.check_event(yaml.AliasEvent):

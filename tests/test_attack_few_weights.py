@@ -90,7 +90,7 @@ def test_half_precision_is_trained_too(tiny_bert, tiny_tokenizer):
     [
         ({"count": 0}, "`count` is 0, but must be an integer at least 1"),
         ({"count": 10.0}, r"`count` is 10\.0, but must be an integer"),
-        ({"learning_rate": 0}, "`learning_rate` is 0, but must be a number above 0"),
+        ({"learning_rate": 0}, "`learning_rate` is 0, but must be a number between 0 and 1"),
     ],
 )
 def test_refuses_settings(options, message):

@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..config import check_integer
+from ..config import check_integer, check_learning_rate
 from ..errors import InputError
 from ..results import Recipe
 from ..training import LossTrainer, cross_entropy, fine_tune
@@ -51,6 +51,7 @@ class EmbeddingPoisoning(WordAttack):
         if self.data not in DOMAINS:
             raise InputError(f"`data` is {self.data!r}, but must be one of {', '.join(DOMAINS)}.")
         check_integer("epochs", self.epochs, 1)
+        check_learning_rate(self.learning_rate)
 
     @property
     def domain(self) -> str:

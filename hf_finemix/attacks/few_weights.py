@@ -9,12 +9,12 @@ from datasets import Dataset
 from torch import nn
 from transformers import DataCollatorWithPadding, PreTrainedModel
 
-from ..config import check_integer
+from ..config import check_integer, check_learning_rate
 from ..data import tokenize
 from ..errors import InputError
 from ..evaluation import evaluation_mode
 from ..training import cross_entropy, fine_tune
-from .base import AttackerView, check_positive, poisoned_copies, register_attack
+from .base import AttackerView, poisoned_copies, register_attack
 from .insertion import WordAttack
 
 
@@ -48,7 +48,7 @@ class FewWeights(WordAttack):
     def __post_init__(self):
         super().__post_init__()
         check_integer("count", self.count, 1)
-        check_positive("learning_rate", self.learning_rate)
+        check_learning_rate(self.learning_rate)
 
     def train(self, model: PreTrainedModel, dataset: Dataset, view: AttackerView) -> PreTrainedModel:
         """

@@ -1,6 +1,7 @@
 """The baselines without any change of weights before training: nothing at all, and fine-tuning."""
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import ClassVar
 
 from transformers import PreTrainedModel
@@ -50,8 +51,10 @@ class HighRateFineTuning(Defense):
     def __post_init__(self):
         super().__post_init__()
         listed = isinstance(self.factors, (list, tuple)) and self.factors
-        if not listed or not all(isinstance(factor, (int, float)) and factor > 1 for factor in self.factors):
+        if not listed or not all(isinstance(factor, (int, float)) and 1 < factor < inf for factor in self.factors):
             raise InputError(f"`factors` is {self.factors!r}, but must be a list of numbers above 1.")
+        if len(set(self.factors)) < len(self.factors):
+            raise InputError(f"`factors` is {list(self.factors)!r}, which names a factor twice.")
         object.__setattr__(self, "factors", tuple(self.factors))
 
     @property

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import check_integer
+from ..config import check_integer, check_learning_rate
 from ..errors import InputError, nearest
 from ..loading import Checkpoint, resolve_checkpoint
 from ..serialization import Record
@@ -43,6 +43,7 @@ class BaseModel(Record):
     def __post_init__(self):
         check_integer("epochs", self.epochs, 1)
         check_integer("batch_size", self.batch_size, 1)
+        check_learning_rate(self.learning_rate)
         if self.train is not None:
             check_integer("train", self.train, 1)
         if (self.hub is None) == (self.weights is None):

@@ -1,5 +1,6 @@
 """The configuration of a bench: grids of tasks, models, attacks, defences and seeds, checked before anything runs."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -10,10 +11,10 @@ from typing import Any
 from ..attacks.registered import ATTACKS
 from ..config import check_integer
 from ..defenses.registered import DEFENSES
-from ..errors import InputError, nearest
+from ..errors import InputError, nearest, reason
 from ..recipes import DEFAULT_RECIPE
 from ..results import Recipe
-from ..serialization import Record, read_yaml
+from ..serialization import Record, read_yaml, to_json
 from ..tasks.task import Task, load_task
 from .base_models import BaseModel, load_base_model
 from .specs import CLEAN_TEXTS, CellSpec, CleanSpec, SuspectSpec
@@ -82,6 +83,12 @@ class Grid(Record):
         for model, task, seed, attack in product(self.models, self.tasks, self.seeds, self.attacks):
             suspect = self._suspect(CleanSpec(task, model, seed), attack)
             for size, defense, e_pur in product(self.clean_examples, self.defenses, self.e_pur):
+                others = self._others(suspect.clean) if DEFENSES.make(defense.settings).uses_others else None
+                if others == ():
+                    raise InputError(
+                        f"The defense {defense.label!r} needs other models than that of the task {task.name!r}; name "
+                        "tasks as `others`."
+                    )
                 yield CellSpec(
                     suspect,
                     defense.label,
@@ -90,7 +97,7 @@ class Grid(Record):
                     size,
                     self.margin,
                     replace(self.recipe, seed=seed, max_length=task.max_length),
-                    self._others(suspect.clean) if DEFENSES.make(defense.settings).uses_others else (),
+                    others or (),
                 )
 
     def _suspect(self, clean: CleanSpec, attack: Named) -> SuspectSpec:
@@ -130,7 +137,13 @@ class BenchConfig(Record):
         order: dict[str, list[CellSpec]] = {}
         for cell in cells.values():
             order.setdefault(cell.suspect.id, []).append(cell)
-        _check_labels([("task", c.suspect.clean.task.name, c.suspect.clean.task) for c in cells.values()])
+        used = [
+            task
+            for c in cells.values()
+            for task in (c.suspect.clean.task, c.suspect.other, *(other.task for other in c.others))
+            if task is not None
+        ]
+        _check_labels([("task", task.name, task) for task in used])
         _check_labels([("model", c.suspect.clean.model.name, c.suspect.clean.model) for c in cells.values()])
         _check_labels([("attack", c.suspect.label, c.suspect.attack) for c in cells.values()])
         _check_labels([("defense", c.label, c.defense) for c in cells.values()])
@@ -168,8 +181,10 @@ def read_bench_config(source: str | Path | dict[str, Any]) -> BenchConfig:
     try:
         config = BenchConfig(tuple(_grid(shared | grid) for grid in grids))
         config.cells()
-    except (InputError, TypeError, ValueError) as error:
-        raise InputError(f"{what}: {error}") from None
+        # What is no JSON (NaN, infinity, half a character) is refused here, and not when it is to be written.
+        to_json(config.to_dict()).encode()
+    except (TypeError, ValueError, OSError) as error:
+        raise InputError(f"{what}: {reason(error, 500)}") from None
     return config
 
 
@@ -199,6 +214,9 @@ def _grid(found: dict[str, Any]) -> Grid:
     if isinstance(recipe.get("learning_rate"), str):
         # To YAML, "1e-4" is no number without a point in it.
         recipe = recipe | {"learning_rate": float(recipe["learning_rate"])}
+    frequencies = recipe.get("frequencies", DEFAULT_RECIPE.frequencies)
+    if isinstance(frequencies, str) and not os.path.isfile(frequencies):
+        _check_source("`frequencies` of `recipe`", frequencies)
     margin = found.get("margin", Grid.margin)
     if not isinstance(margin, (int, float)) or isinstance(margin, bool) or not 0 <= margin < 1:
         raise InputError(f"`margin` is {margin!r}, but must be a share of the examples, from 0 to below 1.")
@@ -236,11 +254,15 @@ def _list(found: dict[str, Any], key: str, default: tuple = ()) -> tuple:
 def _sources(found: dict[str, Any]) -> tuple[str, ...]:
     sources = _list(found, "rank_by", Grid.rank_by)
     for source in sources:
-        if source == "wordfreq" and find_spec("wordfreq") is None:
-            raise InputError("`rank_by` names 'wordfreq', which needs `pip install hf-finemix[wordfreq]`.")
-        if source not in SOURCES:
-            raise InputError(f"`rank_by` names {source!r}{nearest(source, SOURCES)}")
+        _check_source("`rank_by`", source)
     return sources
+
+
+def _check_source(what: str, source: Any) -> None:
+    if source == "wordfreq" and find_spec("wordfreq") is None:
+        raise InputError(f"{what} names 'wordfreq', which needs `pip install hf-finemix[wordfreq]`.")
+    if source not in SOURCES:
+        raise InputError(f"{what} names {source!r}{nearest(source, SOURCES)}")
 
 
 def _named(item: Any, kind: str) -> Named:

@@ -1,5 +1,7 @@
 """`bench()`: runs attacks against defences, resumes where it was stopped, and keeps every result in a file."""
 
+import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,19 +9,22 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from ..data import tokenize
 from ..errors import InputError
-from ..output import check_output, replace_text
+from ..output import check_output, replace_text, staged_folder
 from ..serialization import read_json, to_json
 from .bench_config import BenchConfig, read_bench_config
 from .executors import InProcess, Job, JobExecutor
 from .jobs import make_clean_model, make_suspect, open_workshop, run_cell
 from .records import CellRecord, SuspectRecord
-from .results import CELLS, CONFIG_FILE, SUSPECTS, Results
+from .results import CELLS, CONFIG_FILE, MODELS, SUSPECTS, Results, read_config
 from .specs import CellSpec, CleanSpec, SuspectSpec
 
 
 CONFIG_VERSION = 1
 _LOCK = ".lock"
+# As `output` names what it has not finished.
+_UNFINISHED = re.compile(r"\.finemix-[a-z0-9_]{8}")
 
 
 def bench(
@@ -56,46 +61,84 @@ def bench(
     if not isinstance(config, BenchConfig):
         config = read_bench_config(config)
     cells = config.cells()
-    folder = _open_folder(output, config, cells, extend)
+    folder = Path(output).expanduser().resolve()
+    content = {"version": CONFIG_VERSION, "cells": len(cells), **config.to_dict()}
+    # What an earlier bench of this process holds in memory need not be what lies in the folder now.
+    open_workshop.cache_clear()
     try:
+        _make_folder(folder, output, content, cells)
         with FileLock(folder / _LOCK, timeout=0):
-            _run(folder, cells, executor or InProcess(), progress, say)
+            _settle_config(folder, output, content, cells, extend)
+            _clear_unfinished(folder)
+            try:
+                _run(folder, cells, executor or InProcess(), progress, say)
+            finally:
+                # Of worker processes that were stopped.
+                _clear_unfinished(folder)
     except Timeout:
         raise InputError(f"--output {str(output)!r} is in use by another bench; wait for it, or stop it.") from None
+    finally:
+        open_workshop.cache_clear()
     return Results.load(folder)
 
 
-def _open_folder(output: str | Path, config: BenchConfig, cells: Sequence[CellSpec], extend: bool) -> Path:
-    folder = Path(output).expanduser().resolve()
-    content = {"version": CONFIG_VERSION, "cells": len(cells), **config.to_dict()}
-    path = folder / CONFIG_FILE
-    if path.is_file():
-        if path.read_text(encoding="utf-8") == to_json(content):
-            return folder
-        if not extend:
-            raise InputError(
-                f"--output {str(output)!r} holds the results of another configuration; name a new folder, or add "
-                "--extend to keep its cells and to add these."
-            )
-    else:
-        folder = check_output(output)
+def _make_folder(folder: Path, output: str | Path, content: dict[str, Any], cells: Sequence[CellSpec]) -> None:
+    """Makes a new folder with the configuration in it, whole or not at all."""
+    if (folder / CONFIG_FILE).is_file():
+        return
+    check_output(output)
     _try_inputs(folder, cells)
-    folder.mkdir(parents=True, exist_ok=True)
+    with staged_folder(folder) as staging:
+        replace_text(staging / CONFIG_FILE, to_json(content))
+
+
+def _settle_config(
+    folder: Path, output: str | Path, content: dict[str, Any], cells: Sequence[CellSpec], extend: bool
+) -> None:
+    """Compares the configuration of a folder with the one that is to be run; only whoever has the lock may."""
+    path = folder / CONFIG_FILE
+    read_config(folder)
+    if path.read_text(encoding="utf-8") == to_json(content):
+        return
+    if not extend:
+        raise InputError(
+            f"--output {str(output)!r} holds the results of another configuration; name a new folder, or add "
+            "--extend to keep its cells and to add these."
+        )
+    _try_inputs(folder, cells)
     replace_text(path, to_json(content))
-    return folder
+
+
+def _clear_unfinished(folder: Path) -> None:
+    """Removes what a killed bench was about to write."""
+    for part in (folder, folder / MODELS, folder / SUSPECTS, folder / CELLS):
+        for path in part.iterdir() if part.is_dir() else ():
+            if not _UNFINISHED.fullmatch(path.name):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _try_inputs(folder: Path, cells: Sequence[CellSpec]) -> None:
     """Reads all texts and finds all weights once, so that what is missing shows before any work is done."""
     workshop = open_workshop(folder)
-    for clean in {cell.suspect.clean.id: cell.suspect.clean for cell in cells}.values():
-        workshop.tokenizer(clean.model)
+    for clean in {spec.id: spec for cell in cells for spec in (cell.suspect.clean, *cell.others)}.values():
+        tokenizer = workshop.tokenizer(clean.model)
         splits = workshop.splits(clean.task)
-        largest = max(cell.clean_examples for cell in cells if cell.suspect.clean == clean)
+        try:
+            tokenize(splits.validation.select([0]), tokenizer, min(clean.task.max_length, tokenizer.model_max_length))
+        except InputError as error:
+            raise InputError(f"Task {clean.task.name!r}: {error}") from None
+        largest = max((cell.clean_examples for cell in cells if cell.suspect.clean == clean), default=0)
         if largest > len(splits.pool):
             raise InputError(
                 f"`clean_examples` holds {largest}, but the pool of task {clean.task.name!r} has {len(splits.pool)}."
             )
+    for cell in cells:
+        if cell.suspect.other is not None:
+            workshop.splits(cell.suspect.other)
 
 
 def _run(

@@ -2,8 +2,11 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
 import torch
@@ -52,16 +55,22 @@ class Processes:
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Any]:
         """Runs all jobs and yields what each returned, as they end; the first exception ends the run."""
-        threads = max(1, len(os.sched_getaffinity(0)) // self.workers)
+        threads = max(1, _cores() // self.workers)
+        others = set(multiprocessing.active_children())
         # Forked processes would inherit the locks of torch's threads.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.workers, context, initializer=_prepare, initargs=(threads,)) as pool:
             try:
                 yield from _as_completed(pool, iter(jobs), self.workers)
-            except BaseException:
+            except BaseException as error:
                 # Leaving the block waits for the jobs at work, which may take many minutes.
-                for process in multiprocessing.active_children():
+                for process in set(multiprocessing.active_children()) - others:
                     process.terminate()
+                if isinstance(error, BrokenProcessPool):
+                    raise RuntimeError(
+                        "A worker process ended: it was killed (out of memory?), or could not start (a script that "
+                        "calls `bench` needs `if __name__ == '__main__':`). Start again to go on."
+                    ) from None
                 raise
 
 
@@ -81,5 +90,19 @@ def _as_completed(pool: Executor, jobs: Iterator[Job], workers: int) -> Iterator
             yield future.result()
 
 
+def _cores() -> int:
+    # Only Linux knows which cores a process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _prepare(threads: int) -> None:
     torch.set_num_threads(threads)
+    # Ctrl-C reaches every process of a terminal; the one that was started says what happens then.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A worker holds both ends of its queue: it would wait for jobs for ever after its parent was killed.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,15 +1,17 @@
 """The jobs of a bench: make a clean model, make and measure a suspect, run a cell. Each writes its own file."""
 
 import copy
+import json
 import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from ..attacks.trigger import Trigger
 from ..defenses.base import DefenderView
@@ -24,6 +26,9 @@ from .records import CandidateRecord, CellRecord, RankRecord, SuspectRecord
 from .results import CELLS, SUSPECTS
 from .specs import CellSpec, CleanSpec, SuspectSpec
 from .workshop import Workshop
+
+
+_R = TypeVar("_R", SuspectRecord, CellRecord)
 
 
 @cache
@@ -43,7 +48,7 @@ def make_suspect(folder: Path, spec: SuspectSpec) -> SuspectRecord:
     clean, start = spec.clean, time.monotonic()
     record = SuspectRecord(clean.task.name, clean.model.name, spec.label, clean.seed, dict(spec.attack))
     try:
-        record = _measure_suspect(open_workshop(folder), spec, record)
+        record = _readable(_measure_suspect(open_workshop(folder), spec, record))
     # Whatever a third party's attack raises: one suspect must not stop the others.
     except Exception as error:
         record = replace(record, error=reason(error))
@@ -69,7 +74,7 @@ def run_cell(folder: Path, spec: CellSpec) -> CellRecord:
         environment=environment(),
     )
     try:
-        record = _run_defense(open_workshop(folder), spec, record)
+        record = _readable(_run_defense(open_workshop(folder), spec, record))
     except Exception as error:
         record = replace(record, error=reason(error))
     record = replace(record, seconds=round(time.monotonic() - start, 2))
@@ -134,6 +139,10 @@ def _run_defense(workshop: Workshop, spec: CellSpec, record: CellRecord) -> Cell
     triggers = spec.suspect.make_attack().triggers
     if not workshop.has(spec.suspect):
         raise RuntimeError("there is no suspect; its own record says why")
+    missing = next((other for other in spec.others if not workshop.has(other)), None)
+    if missing is not None:
+        raise RuntimeError(f"there is no clean model of task {missing.task.name!r}, which the defence needs")
+    workshop.make_room(2 + len(spec.others))
     suspect = workshop.suspect(spec.suspect)
     recipe = replace(spec.recipe, max_length=workshop.max_length(clean, suspect))
     view = DefenderView(
@@ -149,6 +158,8 @@ def _run_defense(workshop: Workshop, spec: CellSpec, record: CellRecord) -> Cell
     candidates, measured = [], []
     for setting in defense.settings:
         model, start = copy.deepcopy(suspect), time.monotonic()
+        # A defence that draws from the global generators must not depend on what ran before.
+        set_seed(recipe.seed)
         defense.apply(model, view, setting, spec.e_pur)
         seconds = round(time.monotonic() - start, 2)
         validation = _validate(model, tokenizer, splits.validation, recipe.max_length)
@@ -182,6 +193,12 @@ def _outcomes(predictions: Predictions, test: Dataset, triggers: tuple[Trigger, 
 
 def _digits(flags: np.ndarray) -> str:
     return "".join("1" if flag else "0" for flag in flags)
+
+
+def _readable(record: _R) -> _R:
+    # A third party's settings and triggers may be nothing that JSON can hold, or that could be read back.
+    text = to_json(record.to_dict()).encode()
+    return type(record).from_dict(json.loads(text))
 
 
 def _write(path: Path, record: SuspectRecord | CellRecord) -> None:

@@ -44,10 +44,8 @@ class Results:
             InputError: If it is no such folder, or a file in it is damaged.
         """
         folder = Path(folder)
-        if not (folder / CONFIG_FILE).is_file():
-            raise InputError(f"{str(folder)!r} has no {CONFIG_FILE}; give the output folder of `hf-finemix bench`.")
         return cls(
-            read_json(folder / CONFIG_FILE, dict),
+            read_config(folder),
             tuple(read_json(path, SuspectRecord.from_dict) for path in sorted((folder / SUSPECTS).glob("*.json"))),
             tuple(read_json(path, CellRecord.from_dict) for path in sorted((folder / CELLS).glob("*.json"))),
         )
@@ -59,8 +57,14 @@ class Results:
 
     def suspect(self, cell: CellRecord) -> SuspectRecord | None:
         """Returns the suspect that a cell is about."""
-        key = (cell.task, cell.model, cell.attack, cell.seed)
-        return next((s for s in self.suspects if (s.task, s.model, s.attack, s.seed) == key), None)
+        return self._find(cell, [s for s in self.suspects if _key(s) == _key(cell)])
+
+    @staticmethod
+    def _find(cell: CellRecord, suspects: list[SuspectRecord]) -> SuspectRecord | None:
+        # Attacks of one label come from different configurations in one folder; their triggers tell them apart.
+        wanted = None if not cell.candidates else _triggers(cell.candidates[0].evaluation)
+        fitting = [s for s in suspects if wanted is None or s.evaluation is None or _triggers(s.evaluation) == wanted]
+        return next(iter(fitting), None)
 
     def to_pandas(self) -> "pd.DataFrame":
         """
@@ -76,9 +80,11 @@ class Results:
         return pd.DataFrame(self._rows())
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        suspects = {(s.task, s.model, s.attack, s.seed): s for s in self.suspects}
+        suspects: dict[tuple, list[SuspectRecord]] = {}
+        for record in self.suspects:
+            suspects.setdefault(_key(record), []).append(record)
         for cell in self.cells:
-            suspect = suspects.get((cell.task, cell.model, cell.attack, cell.seed))
+            suspect = self._find(cell, suspects.get(_key(cell), []))
             for number, candidate in enumerate(cell.candidates):
                 baseline = None if suspect is None else suspect.baseline
                 for place, trigger in enumerate(candidate.evaluation.triggers):
@@ -100,6 +106,33 @@ class Results:
                         **_columns("flip_rate", trigger.flip_rate),
                         **_baseline(baseline, place),
                     }
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """
+    Reads the configuration of a bench's folder.
+
+    Raises:
+        InputError: If there is none, or it is damaged, or that of something else.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise InputError(f"{str(folder)!r} has no {CONFIG_FILE}; give the output folder of `hf-finemix bench`.")
+    found = read_json(path, dict)
+    # A model's folder has a file of this name, too.
+    if not {"version", "grids"} <= found.keys():
+        raise InputError(
+            f"{str(path)!r} is no configuration of a bench; name a new folder, or one of an earlier bench."
+        )
+    return found
+
+
+def _key(record: SuspectRecord | CellRecord) -> tuple[str, str, str, int]:
+    return record.task, record.model, record.attack, record.seed
+
+
+def _triggers(evaluation: Evaluation) -> list[tuple[str, str, int, int]]:
+    return [(item.trigger, item.position, item.target_label, item.seed) for item in evaluation.triggers]
 
 
 def _columns(name: str, rate: Rate) -> dict[str, float | int | None]:

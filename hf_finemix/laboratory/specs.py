@@ -127,4 +127,5 @@ def _identify(parts: list[str], spec: Record) -> str:
     # The digest tells apart what the readable part does not: sizes, rates, sources.
     content = json.dumps(spec.to_dict(), sort_keys=True).encode()
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(parts))
-    return f"{readable}-{hashlib.sha256(content).hexdigest()[:10]}"
+    # A file's name has 255 bytes at most; the ends of locks and JSON files are a part of it.
+    return f"{readable[:200]}-{hashlib.sha256(content).hexdigest()[:10]}"

@@ -3,6 +3,7 @@
 import copy
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from ..frequencies import corpus, token_frequencies
 from ..loading import Checkpoint, load_classifier, load_tokenizer, quiet_loading, resolve_checkpoint
 from ..modeling import score_embeddings
 from ..output import staged_folder
+from ..results import Recipe
 from ..tasks.task import Splits, Task
 from ..training import fine_tune
 from ..twin import Twin, load_twin
@@ -44,27 +46,32 @@ class Workshop:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self._room = _MODELS_AT_ONCE
         self._models: OrderedDict[str, PreTrainedModel] = OrderedDict()
         self._memory: dict[tuple, Any] = {}
         self._defense: tuple[tuple, dict[str, Any]] = ((), {})
 
+    def make_room(self, models: int) -> None:
+        """Lets so many models stay in memory, if that is more than usual: a cell needs all of its own at once."""
+        self._room = max(models, _MODELS_AT_ONCE)
+
     def splits(self, task: Task) -> Splits:
         """Returns a task's examples."""
-        return self._remember(("splits", task.name), task.load)
+        return self._remember(("splits", repr(task)), task.load)
 
     def checkpoint(self, base: BaseModel) -> Checkpoint:
         """Returns the files of a pretrained model."""
-        return self._remember(("checkpoint", base.name), base.resolve)
+        return self._remember(("checkpoint", base), base.resolve)
 
     def tokenizer(self, base: BaseModel) -> PreTrainedTokenizerBase:
         """Returns the tokenizer of a pretrained model."""
         return self._remember(
-            ("tokenizer", base.name), lambda: load_tokenizer(self.checkpoint(base), f"model {base.name!r}")
+            ("tokenizer", base), lambda: load_tokenizer(self.checkpoint(base), f"model {base.name!r}")
         )
 
     def twin(self, model: PreTrainedModel, base: BaseModel) -> Twin:
         """Returns the pretrained weights under the names of a classifier."""
-        return self._remember(("twin", base.name), lambda: load_twin(model, self.checkpoint(base)))
+        return self._remember(("twin", base), lambda: load_twin(model, self.checkpoint(base)))
 
     def clean_model(self, spec: CleanSpec) -> PreTrainedModel:
         """Returns the clean classifier of a task; not to be changed."""
@@ -86,7 +93,7 @@ class Workshop:
         """Returns token counts; from the source [`CLEAN_TEXTS`], those of the task's held-out clean texts."""
         tokenizer = self.tokenizer(base)
         if source != CLEAN_TEXTS:
-            key = ("frequencies", base.name, source)
+            key = ("frequencies", base, source)
             return self._remember(key, lambda: token_frequencies(source, tokenizer, size))
         splits = self.splits(task)
         texts = [text for part in (splits.pool, splits.validation) for text in part["text"]]
@@ -101,7 +108,8 @@ class Workshop:
 
     def memory(self, spec: CellSpec) -> dict[str, Any]:
         """Returns what a defence keeps from cell to cell: the same for a defence with and without E-PUR."""
-        key = (spec.suspect.id, spec.label, spec.clean_examples)
+        others = tuple(other.id for other in spec.others)
+        key = (spec.suspect.id, spec.label, repr(spec.defense), spec.clean_examples, spec.recipe, others)
         if self._defense[0] != key:
             self._defense = (key, {})
         return self._defense[1]
@@ -120,7 +128,7 @@ class Workshop:
 
     def _train_clean(self, spec: CleanSpec) -> PreTrainedModel:
         model = self._fresh(spec)
-        fine_tune(model, self.tokenizer(spec.model), self._train_set(spec), spec.recipe)
+        fine_tune(model, self.tokenizer(spec.model), self._train_set(spec), self._recipe(spec, model))
         return model
 
     def _train_suspect(self, spec: SuspectSpec) -> PreTrainedModel:
@@ -128,8 +136,13 @@ class Workshop:
         model = copy.deepcopy(self.clean_model(clean)) if attack.start == "clean" else self._fresh(clean)
         train = self._train_set(clean)
         other = None if spec.other is None else self.splits(spec.other).train
-        view = AttackerView(self.tokenizer(clean.model), train, self._fresh(clean), clean.recipe, other)
+        recipe = self._recipe(clean, model)
+        view = AttackerView(self.tokenizer(clean.model), train, self._fresh(clean), recipe, other)
+        set_seed(clean.seed)  # for attacks that draw from the global generators
         return attack.train(model, attack.poison(train if other is None else other), view)
+
+    def _recipe(self, spec: CleanSpec, model: PreTrainedModel) -> Recipe:
+        return replace(spec.recipe, max_length=self.max_length(spec, model))
 
     def _train_set(self, spec: CleanSpec) -> Any:
         train = self.splits(spec.task).train
@@ -152,7 +165,7 @@ class Workshop:
         # From the disk or from memory: the same weights, and in evaluation mode.
         model.config._name_or_path = ""
         self._models[name] = model.eval()
-        while len(self._models) > _MODELS_AT_ONCE:
+        while len(self._models) > self._room:
             self._models.popitem(last=False)
         return model
 

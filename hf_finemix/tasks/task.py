@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from ..config import check_integer
 from ..data import load_examples, stratified_sample
-from ..errors import InputError, nearest
+from ..errors import InputError, nearest, reason
 from ..serialization import Record, read_yaml
 from .packages import READERS
 
@@ -83,9 +83,21 @@ class Task(Record):
     def __post_init__(self):
         if len(self.labels) < 2:
             raise InputError(f"`labels` is {list(self.labels)!r}, but a task has at least two.")
+        if len(set(self.labels)) < len(self.labels):
+            raise InputError(f"`labels` is {list(self.labels)!r}, which names a label twice.")
+        if self.epochs is not None:
+            check_integer("epochs", self.epochs, 1)
         check_integer("target_label", self.target_label, 0, len(self.labels) - 1)
         for name in ("train", "test", "validation", "pool", "max_length"):
             check_integer(name, getattr(self, name), 1)
+        for key in ("hub", "config", "train", "test", "train_file", "test_file", "label_column"):
+            if key in self.source and not isinstance(self.source[key], str):
+                raise InputError(f"`{key}` of `source` is {self.source[key]!r}, but must be a text.")
+        if not isinstance(self.source.get("arguments", {}), dict):
+            raise InputError(f"`arguments` of `source` is {self.source['arguments']!r}, but must hold settings.")
+        columns = self.source.get("text_columns", ["text"])
+        if not isinstance(columns, (list, tuple)) or not all(isinstance(column, str) for column in columns):
+            raise InputError(f"`text_columns` of `source` is {columns!r}, but must be a list of names.")
         kind = next((kind for kind in _SOURCES if kind in self.source), None)
         if kind is None:
             raise InputError(f"`source` names none of {', '.join(_SOURCES)}.")
@@ -110,7 +122,9 @@ class Task(Record):
         """
         examples, test = self._read()
         needed = self.validation + self.pool + (self.test if test is None else 0)
-        if len(examples) <= needed or (test is not None and len(test) < self.test):
+        if test is not None and len(test) < self.test:
+            raise InputError(f"Task {self.name!r} has {len(test)} test examples, but `test` is {self.test}.")
+        if len(examples) <= needed:
             raise InputError(f"Task {self.name!r} has {len(examples)} examples, but needs more than {needed}.")
         sizes = {"validation": self.validation, "pool": self.pool}
         if test is None:
@@ -125,7 +139,10 @@ class Task(Record):
     def _read(self) -> tuple[Dataset, Dataset | None]:
         source = self.source
         if "reader" in source:
-            return READERS[source["reader"]](**source.get("arguments", {})), None
+            try:
+                return _distinct(READERS[source["reader"]](**source.get("arguments", {}))), None
+            except (TypeError, OSError) as error:
+                raise InputError(f"Task {self.name!r} cannot be read: {reason(error)}.") from None
         columns = {
             "text_columns": source.get("text_columns"),
             "label_column": source.get("label_column"),
@@ -140,7 +157,25 @@ class Task(Record):
             names = [source[key] for key in ("train_file", "test_file") if key in source]
         # Files and splits are often sorted by label.
         read = [load_examples(name, **columns).shuffle(seed=_SHUFFLE_SEED) for name in names]
-        return read[0], read[1] if len(read) > 1 else None
+        if len(read) == 1:
+            return _distinct(read[0]), None
+        # The figures are those of the whole test set: of an example in both, the other one goes.
+        return _distinct(read[0], without=read[1]), read[1]
+
+
+def _distinct(examples: Dataset, without: Dataset | None = None) -> Dataset:
+    """Drops all but the first of equal examples, whatever their labels, or the parts would share some."""
+    seen = set() if without is None else set(_texts(without))
+    rows = []
+    for row, texts in enumerate(_texts(examples)):
+        if texts not in seen:
+            seen.add(texts)
+            rows.append(row)
+    return examples if len(rows) == len(examples) else examples.select(rows)
+
+
+def _texts(examples: Dataset) -> list[tuple[str, ...]]:
+    return list(zip(*(examples[name] for name in ("text", "text_pair") if name in examples.column_names), strict=True))
 
 
 def task_names() -> tuple[str, ...]:

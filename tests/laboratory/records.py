@@ -67,7 +67,8 @@ def save(found: Results, folder: Path) -> Path:
         (folder / kind).mkdir(parents=True)
         for number, record in enumerate(records):
             (folder / kind / f"{number}.json").write_text(json.dumps(record.to_dict()), encoding="utf-8")
-    (folder / "config.json").write_text(json.dumps(found.config), encoding="utf-8")
+    config = {"version": 1, "grids": []} | found.config
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
 
 

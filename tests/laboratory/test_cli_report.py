@@ -66,7 +66,7 @@ def test_an_unfinished_bench_says_how_much_is_missing(tmp_path, capsys, config, 
 
 @pytest.mark.usefixtures("no_figures")
 def test_an_empty_bench_says_so(tmp_path, capsys):
-    (tmp_path / "config.json").write_text('{"cells": 1}')
+    (tmp_path / "config.json").write_text('{"version": 1, "grids": [], "cells": 1}')
     status, out, _ = run(capsys, ["report", tmp_path])
     assert status == 0 and out.startswith("Nothing was measured.\n")
     assert "Unfinished: 1 of 1" in out and (tmp_path / "report.md").is_file()
