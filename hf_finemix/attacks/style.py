@@ -53,6 +53,7 @@ class StyleTrigger(Trigger):
     """
 
     positions: ClassVar[tuple[str, ...]] = ("whole",)
+    is_inserted: ClassVar[bool] = False
 
     position: str = "whole"
 

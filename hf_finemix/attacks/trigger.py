@@ -34,6 +34,8 @@ class Trigger:
     """
 
     positions: ClassVar[tuple[str, ...]] = POSITIONS
+    is_inserted: ClassVar[bool] = True
+    """Whether `text` itself is put in, so that its tokens are those of the trigger."""
 
     text: str
     target_label: int

@@ -21,27 +21,26 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from ..laboratory.reporting import make_report, missing_cells, save_report
+    from ..laboratory.reporting import make_report, save_report
     from ..laboratory.results import Results
 
     results = Results.load(args.folder)
     report = make_report(results)
     written = save_report(report, args.output or args.folder)
-    missing = missing_cells(results)
     if args.json:
         found = {
             "claims": [asdict(claim) for claim in report.claims],
             "averages": [asdict(average) for average in report.averages],
             "failures": len(results.failures),
-            "missing_cells": missing,
+            "missing_cells": len(results.missing),
             "report": str(written[0]),
         }
         print(json.dumps(found, indent=2, allow_nan=False))
         return 0
     for line in _claims(report.claims) + _averages(report.averages):
         print(line)
-    if missing:
-        print(f"Unfinished: {missing} of {results.config['cells']} cells have no result yet.")
+    if results.missing:
+        print(f"Unfinished: {len(results.missing)} of {len(results.config['cells'])} cells have no result yet.")
     if results.failures:
         print(f"Failed: {len(results.failures)}; the report says why.")
     print(f"Report: {written[0]}")

@@ -68,6 +68,9 @@ class Defense:
                 object.__setattr__(self, "keep_ratios", tuple(self.keep_ratios))
             check_ratios("keep_ratios", self.keep_ratios)
 
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raises `InputError` if the defence cannot work with a recipe; by default, any will do."""
+
     @property
     def settings(self) -> tuple[Setting, ...]:
         """The settings to choose from, strongest first. By default, one for each of `keep_ratios`, or only one."""

@@ -6,7 +6,9 @@ from typing import ClassVar
 
 from transformers import PreTrainedModel
 
+from ..config import check_learning_rate
 from ..errors import InputError
+from ..results import Recipe
 from ..training import fine_tune
 from .base import DefenderView, Defense, Setting, register_defense
 
@@ -61,6 +63,11 @@ class HighRateFineTuning(Defense):
     def settings(self) -> tuple[Setting, ...]:
         """One setting a factor, the largest first."""
         return tuple({"factor": factor} for factor in sorted(self.factors, reverse=True))
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raises `InputError` if a factor makes the learning rate too high."""
+        for factor in self.factors:
+            check_learning_rate(recipe.learning_rate * factor)
 
     def fine_tune(self, model: PreTrainedModel, view: DefenderView, setting: Setting) -> None:
         """Fine-tunes at the usual learning rate times the factor."""

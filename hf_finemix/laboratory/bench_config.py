@@ -1,7 +1,7 @@
 """The configuration of a bench: grids of tasks, models, attacks, defences and seeds, checked before anything runs."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import product
@@ -20,7 +20,7 @@ from .base_models import BaseModel, load_base_model
 from .specs import CLEAN_TEXTS, CellSpec, CleanSpec, SuspectSpec
 
 
-SOURCES = ("vocabulary", "wordfreq", CLEAN_TEXTS)
+SOURCES = ("vocabulary", "wordfreq")
 _RECIPE_FIELDS = ("epochs", "learning_rate", "batch_size", "frequencies")
 # Set for each cell by what it is about.
 _GIVEN = ("target_label", "seed")
@@ -82,8 +82,11 @@ class Grid(Record):
         """Yields every cell, those of one suspect side by side."""
         for model, task, seed, attack in product(self.models, self.tasks, self.seeds, self.attacks):
             suspect = self._suspect(CleanSpec(task, model, seed), attack)
+            recipe = replace(self.recipe, seed=seed, max_length=task.max_length)
             for size, defense, e_pur in product(self.clean_examples, self.defenses, self.e_pur):
-                others = self._others(suspect.clean) if DEFENSES.make(defense.settings).uses_others else None
+                made = DEFENSES.make(defense.settings)
+                made.check_recipe(recipe)
+                others = self._others(suspect.clean) if made.uses_others else None
                 if others == ():
                     raise InputError(
                         f"The defense {defense.label!r} needs other models than that of the task {task.name!r}; name "
@@ -96,7 +99,7 @@ class Grid(Record):
                     e_pur,
                     size,
                     self.margin,
-                    replace(self.recipe, seed=seed, max_length=task.max_length),
+                    recipe,
                     others or (),
                 )
 
@@ -106,6 +109,11 @@ class Grid(Record):
             return bare
         if self.other_texts is None:
             raise InputError(f"The attack {attack.label!r} takes texts of another task; name it as `other_texts`.")
+        if self.other_texts.source == clean.task.source:
+            raise InputError(
+                f"The attack {attack.label!r} on the task {clean.task.name!r} takes texts of another task, but "
+                f"`other_texts` is {self.other_texts.name!r} with the same texts; name another one."
+            )
         return replace(bare, other=self.other_texts)
 
     def _others(self, clean: CleanSpec) -> tuple[CleanSpec, ...]:
@@ -254,15 +262,15 @@ def _list(found: dict[str, Any], key: str, default: tuple = ()) -> tuple:
 def _sources(found: dict[str, Any]) -> tuple[str, ...]:
     sources = _list(found, "rank_by", Grid.rank_by)
     for source in sources:
-        _check_source("`rank_by`", source)
+        _check_source("`rank_by`", source, (*SOURCES, CLEAN_TEXTS))
     return sources
 
 
-def _check_source(what: str, source: Any) -> None:
+def _check_source(what: str, source: Any, known: Sequence[str] = SOURCES) -> None:
     if source == "wordfreq" and find_spec("wordfreq") is None:
         raise InputError(f"{what} names 'wordfreq', which needs `pip install hf-finemix[wordfreq]`.")
-    if source not in SOURCES:
-        raise InputError(f"{what} names {source!r}{nearest(source, SOURCES)}")
+    if source not in known:
+        raise InputError(f"{what} names {source!r}{nearest(source, known)}")
 
 
 def _named(item: Any, kind: str) -> Named:

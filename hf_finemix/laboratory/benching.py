@@ -3,26 +3,27 @@
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from ..data import tokenize
 from ..errors import InputError
 from ..output import check_output, replace_text, staged_folder
-from ..serialization import read_json, to_json
+from ..serialization import to_json
 from .bench_config import BenchConfig, read_bench_config
-from .executors import InProcess, Job, JobExecutor
-from .jobs import make_clean_model, make_suspect, open_workshop, run_cell
+from .executors import InProcess, Job, JobExecutor, Lost
+from .inputs import settle_inputs, try_inputs
+from .jobs import give_up, make_clean_model, make_suspect, open_workshop, run_cell
 from .records import CellRecord, SuspectRecord
-from .results import CELLS, CONFIG_FILE, MODELS, SUSPECTS, Results, read_config
+from .results import CELLS, CONFIG_FILE, MODELS, SUSPECTS, Results, read_config, read_records
 from .specs import CellSpec, CleanSpec, SuspectSpec
 
 
-CONFIG_VERSION = 1
 _LOCK = ".lock"
+_R = TypeVar("_R", SuspectRecord, CellRecord)
 # As `output` names what it has not finished.
 _UNFINISHED = re.compile(r"\.finemix-[a-z0-9_]{8}")
 
@@ -62,7 +63,8 @@ def bench(
         config = read_bench_config(config)
     cells = config.cells()
     folder = Path(output).expanduser().resolve()
-    content = {"version": CONFIG_VERSION, "cells": len(cells), **config.to_dict()}
+    suspects = list(dict.fromkeys(cell.suspect.id for cell in cells))
+    content = {SUSPECTS: suspects, CELLS: [cell.id for cell in cells], **config.to_dict()}
     # What an earlier bench of this process holds in memory need not be what lies in the folder now.
     open_workshop.cache_clear()
     try:
@@ -71,7 +73,7 @@ def bench(
             _settle_config(folder, output, content, cells, extend)
             _clear_unfinished(folder)
             try:
-                _run(folder, cells, executor or InProcess(), progress, say)
+                _run(folder, output, cells, executor or InProcess(), progress, say)
             finally:
                 # Of worker processes that were stopped.
                 _clear_unfinished(folder)
@@ -87,7 +89,7 @@ def _make_folder(folder: Path, output: str | Path, content: dict[str, Any], cell
     if (folder / CONFIG_FILE).is_file():
         return
     check_output(output)
-    _try_inputs(folder, cells)
+    try_inputs(open_workshop(folder), cells)
     with staged_folder(folder) as staging:
         replace_text(staging / CONFIG_FILE, to_json(content))
 
@@ -105,7 +107,7 @@ def _settle_config(
             f"--output {str(output)!r} holds the results of another configuration; name a new folder, or add "
             "--extend to keep its cells and to add these."
         )
-    _try_inputs(folder, cells)
+    try_inputs(open_workshop(folder), cells)
     replace_text(path, to_json(content))
 
 
@@ -121,60 +123,51 @@ def _clear_unfinished(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _try_inputs(folder: Path, cells: Sequence[CellSpec]) -> None:
-    """Reads all texts and finds all weights once, so that what is missing shows before any work is done."""
-    workshop = open_workshop(folder)
-    for clean in {spec.id: spec for cell in cells for spec in (cell.suspect.clean, *cell.others)}.values():
-        tokenizer = workshop.tokenizer(clean.model)
-        splits = workshop.splits(clean.task)
-        try:
-            tokenize(splits.validation.select([0]), tokenizer, min(clean.task.max_length, tokenizer.model_max_length))
-        except InputError as error:
-            raise InputError(f"Task {clean.task.name!r}: {error}") from None
-        largest = max((cell.clean_examples for cell in cells if cell.suspect.clean == clean), default=0)
-        if largest > len(splits.pool):
-            raise InputError(
-                f"`clean_examples` holds {largest}, but the pool of task {clean.task.name!r} has {len(splits.pool)}."
-            )
-    for cell in cells:
-        if cell.suspect.other is not None:
-            workshop.splits(cell.suspect.other)
-
-
 def _run(
-    folder: Path, cells: Sequence[CellSpec], executor: JobExecutor, progress: bool, say: Callable[[str], None]
+    folder: Path,
+    output: str | Path,
+    cells: Sequence[CellSpec],
+    executor: JobExecutor,
+    progress: bool,
+    say: Callable[[str], None],
 ) -> None:
-    workshop, finished = open_workshop(folder), _finished(folder)
-    left = [cell for cell in cells if cell.id not in finished]
-    # A folder may have been copied without its models: those of cells that are done are not needed.
-    wanted = [cell.suspect for cell in cells if cell.id not in finished or cell.suspect.id not in finished]
-    suspects = {spec.id: spec for spec in wanted}.values()
-    clean: dict[str, CleanSpec] = {spec.clean.id: spec.clean for spec in suspects}
-    clean |= {other.id: other for cell in left for other in cell.others}
-
-    def is_done(spec: SuspectSpec) -> bool:
-        return spec.id in finished and workshop.has(spec)
-
-    models: list[Job] = [(make_clean_model, (folder, spec)) for spec in clean.values() if not workshop.has(spec)]
-    models += [(make_suspect, (folder, spec)) for spec in suspects if not is_done(spec)]
-    # Apart, so that no cell starts without its suspect, nor tries in vain to make one that failed.
-    stages = [("models", models), ("cells", [(run_cell, (folder, cell)) for cell in left])]
-    for name, jobs in stages:
+    for name, jobs in _plan(folder, output, cells).items():
         if not jobs:
             continue
         say(f"{len(jobs)} {name}")
         with tqdm(total=len(jobs), desc=name, disable=not progress, dynamic_ncols=True) as bar:
-            for record in executor.run(jobs):
+            for result in executor.run(jobs):
+                record = give_up(result.job) if isinstance(result, Lost) else result
                 bar.update()
                 if getattr(record, "error", None):
                     say(f"failed: {record.task}, {record.attack}: {record.error}")
 
 
-def _finished(folder: Path) -> set[str]:
-    """Returns the ids of the suspects and cells that have a result, and no failure, on disk."""
-    return {
-        path.stem
-        for kind, record in ((SUSPECTS, SuspectRecord), (CELLS, CellRecord))
-        for path in (folder / kind).glob("*.json")
-        if read_json(path, record.from_dict).error is None
-    }
+def _plan(folder: Path, output: str | Path, cells: Sequence[CellSpec]) -> dict[str, list[Job]]:
+    """Returns the jobs that are left, in two stages: no cell starts without its suspect, nor tries to make one."""
+    workshop = open_workshop(folder)
+    made = _successes(folder / SUSPECTS, SuspectRecord)
+    done = _successes(folder / CELLS, CellRecord)
+
+    def is_measured(spec: SuspectSpec) -> bool:
+        return spec.id in made and set(spec.rank_by) <= set(made[spec.id].rank_by)
+
+    left = [cell for cell in cells if cell.id not in done]
+    # A folder may have been copied without its models: those of cells that are done are not needed.
+    wanted = [cell for cell in cells if cell.id not in done or not is_measured(cell.suspect)]
+    settle_inputs(folder, output, workshop, wanted)
+    suspects = {cell.suspect.id: cell.suspect for cell in wanted}
+    clean: dict[str, CleanSpec] = {spec.clean.id: spec.clean for spec in suspects.values()}
+    clean |= {other.id: other for cell in left for other in cell.others}
+    models: list[Job] = [(make_clean_model, (folder, spec)) for spec in clean.values() if not workshop.has(spec)]
+    for name, spec in suspects.items():
+        if is_measured(spec) and workshop.has(spec):
+            continue
+        # Ranks by other counts, which an earlier configuration asked for, stay.
+        earlier = made[name].rank_by if name in made else ()
+        models.append((make_suspect, (folder, replace(spec, rank_by=tuple(dict.fromkeys((*earlier, *spec.rank_by)))))))
+    return {"models": models, "cells": [(run_cell, (folder, cell)) for cell in left]}
+
+
+def _successes(folder: Path, kind: type[_R]) -> dict[str, _R]:
+    return {name: record for name, record in read_records(folder, kind).items() if record.error is None}

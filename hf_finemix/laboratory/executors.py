@@ -4,9 +4,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,18 @@ from ..config import check_integer
 
 
 Job = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """
+    A job whose process was killed, even when it ran alone.
+
+    Args:
+        job (`Job`): The job.
+    """
+
+    job: Job
 
 
 class JobExecutor(Protocol):
@@ -26,7 +39,7 @@ class JobExecutor(Protocol):
     """
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Any]:
-        """Runs all jobs and yields what each returned, as they end."""
+        """Runs all jobs and yields what each returned, as they end; of one that cannot be run, a [`Lost`]."""
 
 
 class InProcess:
@@ -54,40 +67,70 @@ class Processes:
         self.workers = workers
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Any]:
-        """Runs all jobs and yields what each returned, as they end; the first exception ends the run."""
+        """
+        Runs all jobs and yields what each returned, as they end; the first exception ends the run.
+
+        When a worker is killed, most often because memory ran out, the jobs at work are run again one by one. One that
+        ends its process even so is given up: it comes back as [`Lost`].
+
+        Raises:
+            RuntimeError: If workers cannot be started.
+        """
+        jobs = iter(jobs)
+        while broken := (yield from self._run(jobs, self.workers)):
+            for job in broken:
+                if (yield from self._run(iter([job]), 1)):
+                    yield Lost(job)
+
+    def _run(self, jobs: Iterator[Job], workers: int) -> Generator[Any, None, list[Job]]:
+        """Runs jobs in new processes until there are no more or one was killed; returns those that were at work."""
+        # The share of the cores is always the same, and with it the order in which sums are made.
         threads = max(1, _cores() // self.workers)
         others = set(multiprocessing.active_children())
         # Forked processes would inherit the locks of torch's threads.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.workers, context, initializer=_prepare, initargs=(threads,)) as pool:
+        with ProcessPoolExecutor(workers, context, initializer=_prepare, initargs=(threads,)) as pool:
             try:
-                yield from _as_completed(pool, iter(jobs), self.workers)
-            except BaseException as error:
+                _try(pool)
+                return (yield from _as_completed(pool, jobs, workers))
+            except BaseException:
                 # Leaving the block waits for the jobs at work, which may take many minutes.
                 for process in set(multiprocessing.active_children()) - others:
                     process.terminate()
-                if isinstance(error, BrokenProcessPool):
-                    raise RuntimeError(
-                        "A worker process ended: it was killed (out of memory?), or could not start (a script that "
-                        "calls `bench` needs `if __name__ == '__main__':`). Start again to go on."
-                    ) from None
                 raise
 
 
-def _as_completed(pool: Executor, jobs: Iterator[Job], workers: int) -> Iterator[Any]:
-    # As many as there are workers: neighbours, which share a suspect, go to whoever is free, and nothing is queued
-    # that would have to be taken back.
-    running = set()
+def _try(pool: Executor) -> None:
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenProcessPool:
+        raise RuntimeError(
+            "Worker processes cannot be started: a script that calls `bench` needs `if __name__ == '__main__':`, and "
+            "each process needs memory of its own."
+        ) from None
+
+
+def _as_completed(pool: Executor, jobs: Iterator[Job], workers: int) -> Generator[Any, None, list[Job]]:
+    running: dict[Future, Job] = {}
+    broken: list[Job] = []
     while True:
-        for function, arguments in jobs:
-            running.add(pool.submit(function, *arguments))
-            if len(running) == workers:
-                break
+        # As many as there are workers: neighbours, which share a suspect, go to whoever is free, and nothing is queued
+        # that would have to be taken back.
+        while not broken and len(running) < workers and (job := next(jobs, None)) is not None:
+            try:
+                running[pool.submit(job[0], *job[1])] = job
+            except BrokenProcessPool:
+                broken.append(job)
         if not running:
-            return
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield future.result()
+            return broken
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            job = running.pop(future)
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                broken.append(job)
+            else:
+                yield result
 
 
 def _cores() -> int:

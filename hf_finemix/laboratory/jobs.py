@@ -3,11 +3,12 @@
 import copy
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 from datasets import Dataset
@@ -21,7 +22,8 @@ from ..evaluation import Predictions, measure, predict
 from ..output import replace_text
 from ..rates import Rate, accuracy
 from ..results import environment
-from ..serialization import to_json
+from ..serialization import read_json, to_json
+from .executors import Job
 from .records import CandidateRecord, CellRecord, RankRecord, SuspectRecord
 from .results import CELLS, SUSPECTS
 from .specs import CellSpec, CleanSpec, SuspectSpec
@@ -45,41 +47,27 @@ def make_clean_model(folder: Path, spec: CleanSpec) -> None:
 
 def make_suspect(folder: Path, spec: SuspectSpec) -> SuspectRecord:
     """Plants a backdoor and measures suspect and clean model; what goes wrong stands in the record."""
-    clean, start = spec.clean, time.monotonic()
-    record = SuspectRecord(clean.task.name, clean.model.name, spec.label, clean.seed, dict(spec.attack))
-    try:
-        record = _readable(_measure_suspect(open_workshop(folder), spec, record))
-    # Whatever a third party's attack raises: one suspect must not stop the others.
-    except Exception as error:
-        record = replace(record, error=reason(error))
-    record = replace(record, seconds=round(time.monotonic() - start, 2))
-    _write(folder / SUSPECTS / f"{spec.id}.json", record)
-    return record
+    workshop, path = open_workshop(folder), _path(folder, spec)
+    # Of a suspect that is only measured again, the time of its making still counts.
+    spent = read_json(path, SuspectRecord.from_dict).seconds if path.is_file() and workshop.has(spec) else 0.0
+    return _keep(folder, spec, lambda record: _measure_suspect(workshop, spec, record), spent)
 
 
 def run_cell(folder: Path, spec: CellSpec) -> CellRecord:
     """Tries every setting of a defence on a suspect and chooses one; what goes wrong stands in the record."""
-    clean, start = spec.suspect.clean, time.monotonic()
-    record = CellRecord(
-        task=clean.task.name,
-        model=clean.model.name,
-        attack=spec.suspect.label,
-        seed=clean.seed,
-        defense=spec.label,
-        settings=dict(spec.defense),
-        e_pur=spec.e_pur,
-        clean_examples=spec.clean_examples,
-        margin=spec.margin,
-        recipe=spec.recipe,
-        environment=environment(),
-    )
-    try:
-        record = _readable(_run_defense(open_workshop(folder), spec, record))
-    except Exception as error:
-        record = replace(record, error=reason(error))
-    record = replace(record, seconds=round(time.monotonic() - start, 2))
-    _write(folder / CELLS / f"{spec.id}.json", record)
-    return record
+    return _keep(folder, spec, lambda record: _run_defense(open_workshop(folder), spec, record))
+
+
+def give_up(job: Job) -> SuspectRecord | CellRecord | None:
+    """Records that the process of a job was killed; a clean model has no record, its suspects have."""
+    function, (folder, spec) = job
+    if function is make_clean_model:
+        return None
+
+    def fail(record: SuspectRecord | CellRecord) -> NoReturn:
+        raise RuntimeError("its process was killed, even when it ran alone (out of memory?)")
+
+    return _keep(folder, spec, fail)
 
 
 def choose(reference: Rate, candidates: list[CandidateRecord], margin: float) -> tuple[int, bool]:
@@ -103,6 +91,44 @@ def choose(reference: Rate, candidates: list[CandidateRecord], margin: float) ->
     return max(range(len(candidates)), key=lambda number: candidates[number].validation.successes), False
 
 
+def _path(folder: Path, spec: SuspectSpec | CellSpec) -> Path:
+    return folder / (SUSPECTS if isinstance(spec, SuspectSpec) else CELLS) / f"{spec.id}.json"
+
+
+def _keep(folder: Path, spec: SuspectSpec | CellSpec, measure: Callable[[_R], _R], spent: float = 0.0) -> _R:
+    """Writes and returns the record of a suspect or a cell, with its figures or with what went wrong."""
+    path, record, start = _path(folder, spec), _blank(spec), time.monotonic()
+    try:
+        record = _readable(measure(record))
+    # Whatever a third party's attack or defence raises: one must not stop the others.
+    except Exception as error:
+        record = replace(record, error=reason(error))
+    record = replace(record, seconds=round(spent + time.monotonic() - start, 2))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, to_json(record.to_dict()))
+    return record
+
+
+def _blank(spec: SuspectSpec | CellSpec) -> SuspectRecord | CellRecord:
+    if isinstance(spec, SuspectSpec):
+        clean = spec.clean
+        return SuspectRecord(clean.task.name, clean.model.name, spec.label, clean.seed, dict(spec.attack))
+    clean = spec.suspect.clean
+    return CellRecord(
+        task=clean.task.name,
+        model=clean.model.name,
+        attack=spec.suspect.label,
+        seed=clean.seed,
+        defense=spec.label,
+        settings=dict(spec.defense),
+        e_pur=spec.e_pur,
+        clean_examples=spec.clean_examples,
+        margin=spec.margin,
+        recipe=spec.recipe,
+        environment=environment(),
+    )
+
+
 def _measure_suspect(workshop: Workshop, spec: SuspectSpec, record: SuspectRecord) -> SuspectRecord:
     clean = spec.clean
     triggers = spec.make_attack().triggers
@@ -113,6 +139,7 @@ def _measure_suspect(workshop: Workshop, spec: SuspectSpec, record: SuspectRecor
         record,
         evaluation=measure(suspect, tokenizer, test, triggers, **options).evaluation,
         baseline=measure(baseline, tokenizer, test, triggers, **options).evaluation,
+        rank_by=spec.rank_by,
         ranks=_ranks(workshop, spec, triggers, tokenizer),
     )
 
@@ -126,7 +153,9 @@ def _ranks(
         places = np.empty(len(scores), dtype=np.int64)
         places[rank_rows(scores)] = np.arange(1, len(scores) + 1)
         for trigger in triggers:
-            ids = tokenizer(trigger.text, add_special_tokens=False)["input_ids"]
+            ids = tokenizer(trigger.text, add_special_tokens=False)["input_ids"] if trigger.is_inserted else []
+            if not ids:
+                continue
             first = min(ids, key=lambda token: places[token])
             token = tokenizer.convert_ids_to_tokens(first)
             found.append(RankRecord(trigger.text, source, token, int(places[first]), len(scores)))
@@ -199,8 +228,3 @@ def _readable(record: _R) -> _R:
     # A third party's settings and triggers may be nothing that JSON can hold, or that could be read back.
     text = to_json(record.to_dict()).encode()
     return type(record).from_dict(json.loads(text))
-
-
-def _write(path: Path, record: SuspectRecord | CellRecord) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, to_json(record.to_dict()))

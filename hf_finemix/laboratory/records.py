@@ -42,7 +42,8 @@ class SuspectRecord(Record):
         settings (`dict[str, Any]`): The attack's settings, with its `name`.
         evaluation ([`Evaluation`], *optional*): The suspect on the test examples.
         baseline ([`Evaluation`], *optional*): The clean model on the same, with the same triggers.
-        ranks (`tuple[RankRecord, ...]`): Where E-PUR ranks the triggers.
+        rank_by (`tuple[str, ...]`): Sources of the token counts by which the triggers were ranked.
+        ranks (`tuple[RankRecord, ...]`): Where E-PUR ranks the triggers, of those whose words stand in a text.
         seconds (`float`): Time that making and measuring it took.
         error (`str`, *optional*): Why there is no suspect.
     """
@@ -54,6 +55,7 @@ class SuspectRecord(Record):
     settings: dict[str, Any]
     evaluation: Evaluation | None = None
     baseline: Evaluation | None = None
+    rank_by: tuple[str, ...] = ()
     ranks: tuple[RankRecord, ...] = ()
     seconds: float = 0.0
     error: str | None = None

@@ -27,7 +27,7 @@ from .effect_sections import (
 from .effects import ratio_effects, size_effects
 from .figures import Drawing, draw
 from .matched import MARGINS, main_margin, matched_rows, matches, points
-from .results import Results
+from .results import CELLS, Results
 from .sections import (
     attacks_section,
     averages_section,
@@ -124,14 +124,6 @@ def make_report(results: Results, margins: Sequence[float] = MARGINS) -> Report:
     return Report(answers, means, shown, drawings, _introduction(given, results))
 
 
-def missing_cells(results: Results) -> int | None:
-    """Returns how many cells of the configuration have no result yet, or `None` if it does not say how many it has."""
-    planned = results.config.get("cells")
-    if not isinstance(planned, int) or isinstance(planned, bool):
-        return None
-    return max(0, planned - len(results.cells))
-
-
 def write_report(results: Results, folder: str | Path, margins: Sequence[float] = MARGINS) -> tuple[Path, ...]:
     """
     Writes report.md, tables/*.csv and figures/*.png.
@@ -177,15 +169,17 @@ def save_report(report: Report, folder: str | Path) -> tuple[Path, ...]:
 
 def _introduction(given: Results, results: Results) -> str:
     parts = []
-    missing = missing_cells(given)
-    if missing:
-        parts.append(f"**Unfinished:** {missing} of {given.config['cells']} cells have no result yet.")
+    if given.missing:
+        planned = len(given.config[CELLS])
+        parts.append(f"**Unfinished:** {len(given.missing)} of {planned} cells have no result yet.")
     dropped = len(given.cells) - len(results.cells) + len(given.suspects) - len(results.suspects)
     if dropped:
         parts.append(
             f"**{dropped} results left out:** another one has the same task, model, attack, seed, defence and number "
             "of clean examples. They come from different configurations in one folder."
         )
+    margin = 100 * main_margin(results)
+    allowed = f"{margin:g} {'point' if margin == 1 else 'points'}"
     sizes = sorted({cell.clean_examples for cell in main_cells(results)})
     many = len({cell.clean_examples for cell in results.cells}) > len(sizes)
     parts += [
@@ -194,7 +188,7 @@ def _introduction(given: Results, results: Results) -> str:
         "are still given their true label. The clean model never saw the backdoor: compare ASR with its ASR, never "
         "with zero.",
         "In brackets: 95 % Wilson interval of one seed. ±: sample standard deviation over several seeds. A setting is "
-        f"chosen on held-out clean examples: the strongest that is at most {100 * main_margin(results):g} points less "
+        f"chosen on held-out clean examples: the strongest that is at most {allowed} less "
         "accurate on them than the suspect.",
     ]
     if many:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InputError
 from ..rates import Rate
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.json"
 SUSPECTS, CELLS, MODELS = "suspects", "cells", "models"
+_R = TypeVar("_R", SuspectRecord, CellRecord)
 
 
 @dataclass(frozen=True)
@@ -29,25 +30,36 @@ class Results:
         config (`dict[str, Any]`): The configuration, with every default spelt out.
         suspects (`tuple[SuspectRecord, ...]`): The suspects, failed ones included.
         cells (`tuple[CellRecord, ...]`): The cells, failed ones included.
+        missing (`tuple[str, ...]`): Ids of the cells of the configuration that have no result yet.
     """
 
     config: dict[str, Any]
     suspects: tuple[SuspectRecord, ...]
     cells: tuple[CellRecord, ...]
+    missing: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, folder: str | Path) -> "Results":
         """
         Reads the folder of a bench, finished or not.
 
+        Cells and suspects of earlier configurations of the folder are read too, unless they failed: nobody will try
+        them again.
+
         Raises:
             InputError: If it is no such folder, or a file in it is damaged.
         """
         folder = Path(folder)
+        config = read_config(folder)
+        suspects = read_records(folder / SUSPECTS, SuspectRecord)
+        cells = read_records(folder / CELLS, CellRecord)
         return cls(
-            read_config(folder),
-            tuple(read_json(path, SuspectRecord.from_dict) for path in sorted((folder / SUSPECTS).glob("*.json"))),
-            tuple(read_json(path, CellRecord.from_dict) for path in sorted((folder / CELLS).glob("*.json"))),
+            config,
+            *(
+                tuple(record for name, record in found.items() if record.error is None or name in config[kind])
+                for kind, found in ((SUSPECTS, suspects), (CELLS, cells))
+            ),
+            missing=tuple(name for name in config[CELLS] if name not in cells),
         )
 
     @property
@@ -108,6 +120,16 @@ class Results:
                     }
 
 
+def read_records(folder: Path, kind: type[_R]) -> dict[str, _R]:
+    """
+    Reads the records of a folder, each under its id.
+
+    Raises:
+        InputError: If one is damaged.
+    """
+    return {path.stem: read_json(path, kind.from_dict) for path in sorted(folder.glob("*.json"))}
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """
     Reads the configuration of a bench's folder.
@@ -120,7 +142,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{str(folder)!r} has no {CONFIG_FILE}; give the output folder of `hf-finemix bench`.")
     found = read_json(path, dict)
     # A model's folder has a file of this name, too.
-    if not {"version", "grids"} <= found.keys():
+    if "grids" not in found or not all(isinstance(found.get(kind), list) for kind in (SUSPECTS, CELLS)):
         raise InputError(
             f"{str(path)!r} is no configuration of a bench; name a new folder, or one of an earlier bench."
         )

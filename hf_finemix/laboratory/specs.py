@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..attacks.base import Attack
@@ -38,7 +38,12 @@ class CleanSpec(Record):
     @property
     def id(self) -> str:
         """Name of its files."""
-        return _identify([self.task.name, self.model.name, f"clean-s{self.seed}"], self)
+        return _identify([self.task.name, self.model.name, f"clean-s{self.seed}"], self.essence)
+
+    @property
+    def essence(self) -> "CleanSpec":
+        """The same without what makes no difference to the weights."""
+        return replace(self, task=replace(self.task, title=""), model=replace(self.model, title=""))
 
     @property
     def recipe(self) -> Recipe:
@@ -78,7 +83,13 @@ class SuspectSpec(Record):
     def id(self) -> str:
         """Name of its files."""
         clean = self.clean
-        return _identify([clean.task.name, clean.model.name, f"{self.label}-s{clean.seed}"], self)
+        return _identify([clean.task.name, clean.model.name, f"{self.label}-s{clean.seed}"], self.essence)
+
+    @property
+    def essence(self) -> "SuspectSpec":
+        """The same without what makes no difference to the weights."""
+        other = None if self.other is None else replace(self.other, title="")
+        return replace(self, clean=self.clean.essence, other=other, rank_by=())
 
     def make_attack(self) -> Attack:
         """Returns the attack, with the task's target label and the seed."""
@@ -116,11 +127,18 @@ class CellSpec(Record):
         clean = self.suspect.clean
         parts = [clean.task.name, clean.model.name, f"{self.suspect.label}-s{clean.seed}", self.label]
         parts += ["epur"] if self.e_pur else []
-        return _identify([*parts, f"n{self.clean_examples}"], self)
+        others = tuple(other.essence for other in self.others)
+        essence = replace(self, suspect=self.suspect.essence, others=others)
+        return _identify([*parts, f"n{self.clean_examples}"], essence)
 
     def make_defense(self) -> Defense:
         """Returns the defence."""
         return DEFENSES.make(self.defense)
+
+
+def identify(source: Task | BaseModel) -> str:
+    """Returns a name that tells a task or a pretrained model from every other one, titles apart."""
+    return _identify([source.name], replace(source, title=""))
 
 
 def _identify(parts: list[str], spec: Record) -> str:

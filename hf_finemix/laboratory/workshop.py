@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from accelerate import PartialState
 from filelock import FileLock
 from transformers import (
     AutoModelForSequenceClassification,
@@ -162,9 +163,9 @@ class Workshop:
                 model = train()
                 with quiet_loading(), staged_folder(folder) as staging:
                     model.save_pretrained(staging)
-        # From the disk or from memory: the same weights, and in evaluation mode.
+        # From the disk or from memory: the same weights, where a trainer puts them, and in evaluation mode.
         model.config._name_or_path = ""
-        self._models[name] = model.eval()
+        self._models[name] = model.to(PartialState().device).eval()
         while len(self._models) > self._room:
             self._models.popitem(last=False)
         return model

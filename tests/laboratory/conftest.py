@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from transformers import BertModel
+from transformers import BertModel, Trainer
 
 from ..files import BAD, GOOD, write_csv
 
@@ -75,3 +75,16 @@ def laboratory(tmp_path, tiny_bert, tiny_tokenizer) -> Laboratory:
         "recipe": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 8},
     }
     return Laboratory(tmp_path, config)
+
+
+@pytest.fixture
+def trainings(monkeypatch) -> list[int]:
+    """The number of examples of each training that happens."""
+    sizes, train = [], Trainer.train
+
+    def counted(self, *args, **kwargs):
+        sizes.append(len(self.train_dataset))
+        return train(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "train", counted)
+    return sizes

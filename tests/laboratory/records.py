@@ -51,9 +51,12 @@ def failed(method: str, error: str = "out of memory", **changed: Any) -> CellRec
 
 
 def results(*records: SuspectRecord | CellRecord, **config: Any) -> Results:
-    """What a folder with these records holds."""
+    """What a folder with these records holds; `save` gives them their ids."""
     suspects = tuple(record for record in records if isinstance(record, SuspectRecord))
-    return Results(config, suspects, tuple(record for record in records if isinstance(record, CellRecord)))
+    cells = tuple(record for record in records if isinstance(record, CellRecord))
+    ids = {"suspects": map(str, range(len(suspects))), "cells": map(str, range(len(cells)))}
+    config = {kind: list(names) for kind, names in ids.items()} | config
+    return Results(config, suspects, cells, tuple(config["cells"][len(cells) :]))
 
 
 def by_name(rows: Sequence[Any]) -> dict[tuple[str, bool], Any]:
@@ -67,7 +70,7 @@ def save(found: Results, folder: Path) -> Path:
         (folder / kind).mkdir(parents=True)
         for number, record in enumerate(records):
             (folder / kind / f"{number}.json").write_text(json.dumps(record.to_dict()), encoding="utf-8")
-    config = {"version": 1, "grids": []} | found.config
+    config = {"grids": []} | found.config
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
 
@@ -111,4 +114,4 @@ def grid(tasks: Sequence[str] = ("sst2",), attacks: Sequence[str] = ATTACKS, see
             selection = {"selection": "smallest_drift"} if "drift" in label else {}
             more = {"defense": label, "e_pur": e_pur, "clean_examples": size, "chosen": len(tried) // 2}
             records.append(cell(method, *tried, **names, **selection, **more))
-    return results(*records, cells=len([record for record in records if isinstance(record, CellRecord)]))
+    return results(*records)

@@ -61,6 +61,20 @@ def test_the_id_of_a_cell_depends_on_the_task_itself(laboratory, change):
     assert before.suspect.id != after.suspect.id
 
 
+def test_ids_do_not_depend_on_what_changes_no_figure(laboratory):
+    before = read_bench_config(laboratory.write()).cells()[0]
+    for name in ("films", "small"):
+        path = laboratory.root / f"{name}.yaml"
+        path.write_text(path.read_text().replace("title: ", "title: other "))
+    after = read_bench_config(laboratory.write(rank_by=["vocabulary"])).cells()[0]
+    assert after.suspect.clean.task.title != before.suspect.clean.task.title
+    assert (after.id, after.suspect.id, after.suspect.clean.id) == (
+        before.id,
+        before.suspect.id,
+        before.suspect.clean.id,
+    )
+
+
 def test_the_margin_is_no_business_of_the_suspect(laboratory):
     cells = [read_bench_config(laboratory.write(margin=margin)).cells()[0] for margin in (0.01, 0.02)]
     assert cells[0].id != cells[1].id
@@ -82,11 +96,16 @@ def test_texts_of_another_task_for_an_attacker_without_data(laboratory):
     sounds = str(laboratory.root / "sounds.yaml")
     cell = read_bench_config(laboratory.config | {"attacks": [attack], "other_texts": sounds}).cells()[0]
     assert cell.suspect.other.name == "sounds"
+    films = str(laboratory.root / "films.yaml")
+    with pytest.raises(InputError, match="on the task 'films' takes texts of another .* `other_texts` is 'films'"):
+        read_bench_config(laboratory.config | {"attacks": [attack], "other_texts": films})
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"recipe": {"frequencies": "clean texts"}}, "`frequencies` of `recipe` names 'clean texts'"),
+        ({"defenses": [{"name": "high_rate_fine_tuning", "factors": [1e6]}]}, "`learning_rate` is 1000.0"),
         ({"atacks": ["word"]}, "unknown field 'atacks'; did you mean 'attacks'"),
         ({"attacks": ["wrod"]}, "Unknown attack 'wrod'; did you mean 'word'"),
         ({"attacks": [{"name": "word", "word": ["cf"]}]}, "'word' has no field 'word'; did you mean 'words'"),

@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import pytest
 from filelock import FileLock
-from transformers import Trainer
 
 from hf_finemix import Attack, Defense, InputError, bench, register_attack, register_defense
 from hf_finemix.attacks.base import ATTACKS
@@ -29,19 +28,6 @@ from hf_finemix.laboratory.workshop import Workshop
 def fresh_workshops():
     """Each test starts as a process does, with nothing in memory."""
     open_workshop.cache_clear()
-
-
-@pytest.fixture
-def trainings(monkeypatch) -> list[int]:
-    """The number of examples of each training that happens."""
-    sizes, train = [], Trainer.train
-
-    def counted(self, *args, **kwargs):
-        sizes.append(len(self.train_dataset))
-        return train(self, *args, **kwargs)
-
-    monkeypatch.setattr(Trainer, "train", counted)
-    return sizes
 
 
 def contents(folder: Path) -> dict[str, dict]:

@@ -41,7 +41,7 @@ def test_output_goes_elsewhere_and_leaves_the_bench_alone(tmp_path, capsys):
 
 @pytest.mark.usefixtures("no_figures")
 def test_json_holds_claims_and_averages(tmp_path, capsys):
-    found = results(suspect(), cell("fine_mixing", candidate(88, 20)), failed("wag"), cells=4)
+    found = results(suspect(), cell("fine_mixing", candidate(88, 20)), failed("wag"), cells=list("0123"))
     status, out, _ = run(capsys, ["report", save(found, tmp_path / "bench"), "--json"])
     said = json.loads(out)
     assert status == 0
@@ -55,7 +55,7 @@ def test_json_holds_claims_and_averages(tmp_path, capsys):
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("config", "said"),
-    [({"cells": 5}, "Unfinished: 3 of 5 cells have no result yet."), ({"cells": 2}, ""), ({}, "")],
+    [({"cells": list("01234")}, "Unfinished: 3 of 5 cells have no result yet."), ({"cells": ["0", "1"]}, "")],
 )
 def test_an_unfinished_bench_says_how_much_is_missing(tmp_path, capsys, config, said):
     found = results(suspect(), cell("fine_mixing", candidate(88, 20)), failed("wag"), **config)
@@ -66,7 +66,7 @@ def test_an_unfinished_bench_says_how_much_is_missing(tmp_path, capsys, config, 
 
 @pytest.mark.usefixtures("no_figures")
 def test_an_empty_bench_says_so(tmp_path, capsys):
-    (tmp_path / "config.json").write_text('{"version": 1, "grids": [], "cells": 1}')
+    (tmp_path / "config.json").write_text('{"grids": [], "suspects": ["one"], "cells": ["two"]}')
     status, out, _ = run(capsys, ["report", tmp_path])
     assert status == 0 and out.startswith("Nothing was measured.\n")
     assert "Unfinished: 1 of 1" in out and (tmp_path / "report.md").is_file()

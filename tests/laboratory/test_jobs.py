@@ -1,11 +1,15 @@
 """The rule that chooses a setting, and who runs the jobs."""
 
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from hf_finemix.laboratory.executors import InProcess, Processes
+from hf_finemix.laboratory.executors import InProcess, Lost, Processes
 from hf_finemix.laboratory.jobs import choose
 from hf_finemix.laboratory.records import CandidateRecord
 from hf_finemix.rates import Rate
@@ -69,6 +73,47 @@ def test_jobs_in_several_processes_share_the_cores():
 def test_an_error_of_the_machine_ends_the_run(executor):
     with pytest.raises(OSError, match="disk 0 is full"):
         list(executor.run([(fail, (0,)), *[(process_and_threads, (number,)) for number in range(3)]]))
+
+
+def end(number: int) -> None:
+    """A job whose process is killed, as by a system without memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_once(path: Path) -> str:
+    """A job whose process is killed the first time only."""
+    if not path.exists():
+        path.touch()
+        end(0)
+    return path.name
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_that_ends_its_process_is_given_up_and_the_others_are_run(workers):
+    jobs = [(process_and_threads, (number,)) for number in range(4)]
+    jobs.insert(1, (end, (9,)))
+    found = list(Processes(workers).run(jobs))
+    assert [item for item in found if isinstance(item, Lost)] == [Lost((end, (9,)))]
+    done = [item for item in found if not isinstance(item, Lost)]
+    assert sorted(number for number, *_ in done) == [0, 1, 2, 3]
+
+
+def test_a_job_that_was_killed_is_run_again(tmp_path):
+    jobs = [(end_once, (tmp_path / "first",)), (process_and_threads, (1,)), (end_once, (tmp_path / "second",))]
+    found = list(Processes(2).run(jobs))
+    assert len(found) == 3 and {"first", "second"} < set(found)
+
+
+def test_workers_that_cannot_be_started_say_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from os import getpid\n"
+        "from hf_finemix.laboratory.executors import Processes\n"
+        "print(list(Processes(2).run([(getpid, ())])))\n"
+    )
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.rstrip().splitlines()[-1].startswith("RuntimeError: Worker processes cannot be started: a scr")
 
 
 def test_no_jobs():

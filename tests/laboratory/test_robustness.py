@@ -23,7 +23,6 @@ from hf_finemix.cli.main import main
 from hf_finemix.defenses.base import DEFENSES
 from hf_finemix.laboratory import workshop
 from hf_finemix.laboratory.bench_config import read_bench_config
-from hf_finemix.laboratory.executors import Processes
 from hf_finemix.laboratory.jobs import open_workshop
 from hf_finemix.tasks.task import load_task
 
@@ -296,16 +295,6 @@ def test_an_example_of_the_test_file_is_in_no_other_part(laboratory):
         load_task(str(laboratory.root / "films.yaml")).load()
 
 
-def kill(number: int) -> None:
-    """A job whose process is killed."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_a_worker_that_is_killed_says_why():
-    with pytest.raises(RuntimeError, match="out of memory"):
-        list(Processes(2).run([(kill, (0,))]))
-
-
 def test_workers_do_not_outlive_a_bench_that_was_killed(laboratory):
     config = laboratory.write(seeds=list(range(20)))
     command = [sys.executable, "-m", "hf_finemix.cli.main", "bench", str(config), "--output", str(laboratory.output)]
@@ -330,4 +319,4 @@ def test_workers_do_not_outlive_a_bench_that_was_killed(laboratory):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert json.loads((laboratory.output / "config.json").read_text())["cells"] == 80
+    assert len(json.loads((laboratory.output / "config.json").read_text())["cells"]) == 80
