@@ -97,7 +97,7 @@ def test_texts_of_another_task_for_an_attacker_without_data(laboratory):
     cell = read_bench_config(laboratory.config | {"attacks": [attack], "other_texts": sounds}).cells()[0]
     assert cell.suspect.other.name == "sounds"
     films = str(laboratory.root / "films.yaml")
-    with pytest.raises(InputError, match="on the task 'films' takes texts of another .* `other_texts` is 'films'"):
+    with pytest.raises(InputError, match=r"on the task 'films' takes texts of another .* `other_texts` is 'films'"):
         read_bench_config(laboratory.config | {"attacks": [attack], "other_texts": films})
 
 
