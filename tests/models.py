@@ -102,3 +102,17 @@ def bits_equal(first: torch.Tensor, second: torch.Tensor) -> bool:
 def _as_integers(tensor: torch.Tensor) -> torch.Tensor:
     integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
     return tensor.detach().cpu().contiguous().view(integer)
+
+
+def pretrained_values(model, base):
+    """The base's values under the model's names, as far as the model has them."""
+    own = values(model)
+    named = {f"{model.base_model_prefix}.{key}": value for key, value in values(base).items()}
+    return {key: value for key, value in named.items() if key in own}
+
+
+def copy_of(model):
+    """A model with the same weights."""
+    twin = type(model)(type(model.config).from_dict(model.config.to_dict())).eval()
+    twin.load_state_dict(model.state_dict())
+    return twin

@@ -17,25 +17,12 @@ from hf_finemix.masks import MASK_VERSION, keep_mask
 from hf_finemix.modeling import plan
 from hf_finemix.twin import load_twin
 
-from .models import VOCABULARY_SIZE, bits_equal, family, make, make_pair, same, values
+from .models import VOCABULARY_SIZE, bits_equal, copy_of, family, make, make_pair, pretrained_values, same, values
 
 
 FAMILIES = ["bert", "roberta", "distilbert", "gpt2"]
 SELECTIONS = ["random", "smallest_drift", "largest_drift"]
 every_family = pytest.mark.parametrize("name", FAMILIES)
-
-
-def pretrained_values(model, base):
-    """The base's values under the model's names, as far as the model has them."""
-    own = values(model)
-    named = {f"{model.base_model_prefix}.{key}": value for key, value in values(base).items()}
-    return {key: value for key, value in named.items() if key in own}
-
-
-def copy_of(model):
-    twin = type(model)(type(model.config).from_dict(model.config.to_dict())).eval()
-    twin.load_state_dict(model.state_dict())
-    return twin
 
 
 # Identity.

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .base import DefenderView, Defense, Setting, register_defense
-from .layers import clean_inputs, encoder_layers, lowest, zero_columns_, zero_rows_
+from .layers import clean_inputs, encoder_layers, to_prune, zero_columns_, zero_rows_
 
 
 @register_defense
@@ -43,11 +43,7 @@ class FinePruning(Defense):
         Raises:
             InputError: If its architecture is unknown.
         """
-        layers = encoder_layers(model)
-        if "activations" not in view.memory:
-            view.memory["activations"] = mean_activations(model, view)
-        pruned = lowest(view.memory["activations"], setting["keep_ratio"])
-        for layer, neurons in zip(layers, pruned, strict=True):
+        for layer, neurons in to_prune(model, view, mean_activations, setting["keep_ratio"]):
             zero_rows_(layer.intermediate, neurons)
             # A neuron that neither reads nor writes has no gradient: it stays at zero. One that only does not read is
             # as silent, but can learn to.

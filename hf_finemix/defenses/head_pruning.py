@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from .base import DefenderView, Defense, Setting, register_defense
-from .layers import clean_inputs, encoder_layers, lowest, zero_columns_, zero_rows_
+from .layers import clean_inputs, encoder_layers, to_prune, zero_columns_, zero_rows_
 
 
 @register_defense
@@ -43,11 +43,7 @@ class HeadPruning(Defense):
         Raises:
             InputError: If its architecture is unknown.
         """
-        layers = encoder_layers(model)
-        if "variances" not in view.memory:
-            view.memory["variances"] = head_variances(model, view)
-        pruned = lowest(view.memory["variances"], setting["keep_ratio"])
-        for layer, heads in zip(layers, pruned, strict=True):
+        for layer, heads in to_prune(model, view, head_variances, setting["keep_ratio"]):
             part = heads.repeat_interleave(layer.value.out_features // len(heads))
             # Without its columns in the output, a head is silent. Without its values, the columns have no gradient
             # either: both stay at zero.

@@ -1,6 +1,6 @@
 """The parts of an encoder that pruning works on, and what they do on the clean examples."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -71,6 +71,30 @@ def clean_inputs(model: PreTrainedModel, view: DefenderView) -> Iterator[dict[st
         # One at a time: there is no padding then, which would count like text.
         for row in examples.remove_columns("labels"):
             yield {name: torch.tensor([ids], device=model.device) for name, ids in row.items()}
+
+
+def to_prune(
+    model: PreTrainedModel,
+    view: DefenderView,
+    measure: Callable[[PreTrainedModel, DefenderView], torch.Tensor],
+    keep_ratio: float,
+) -> Iterator[tuple[EncoderLayer, torch.Tensor]]:
+    """
+    Yields each layer with what is to be pruned of it, by scores that are measured once for each suspect.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The suspect, not yet changed.
+        view ([`~hf_finemix.defenses.base.DefenderView`]): What the defender has.
+        measure (`Callable`): Scores the units of a model, shape (layers, units).
+        keep_ratio (`float`): Share of the units that stay.
+
+    Raises:
+        InputError: If the architecture is unknown.
+    """
+    layers = encoder_layers(model)
+    if measure.__name__ not in view.memory:
+        view.memory[measure.__name__] = measure(model, view)
+    yield from zip(layers, lowest(view.memory[measure.__name__], keep_ratio), strict=True)
 
 
 def lowest(scores: torch.Tensor, keep_ratio: float) -> torch.Tensor:
