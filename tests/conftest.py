@@ -11,8 +11,11 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
+from hf_finemix.results import PurificationReport
+
 from .files import Workplace, make_workplace
 from .purified import make_purified
+from .reports import make_report
 
 
 # Tiny models gain nothing from threads, and lose much where the cores have other work.
@@ -71,3 +74,9 @@ def made(tmp_path_factory, tiny_tokenizer) -> Path:
 def folder(made, tmp_path) -> Path:
     """A copy of it to work on."""
     return Path(shutil.copytree(made, tmp_path / "out"))
+
+
+@pytest.fixture
+def report() -> PurificationReport:
+    """A report as `purify` makes it, without running it."""
+    return make_report()

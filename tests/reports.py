@@ -1,5 +1,7 @@
 """A report as `purify` makes it, without running it."""
 
+from dataclasses import replace
+
 from hf_finemix import FineMixConfig
 from hf_finemix.modeling import PurifyReport, TokenScore
 from hf_finemix.plan import plan_mixing
@@ -18,6 +20,21 @@ def make_evaluation(accuracy: int, asr: int, trigger: str = "cf") -> Evaluation:
     return Evaluation(
         Rate(accuracy, 200), (TriggerEvaluation(trigger, "random", 1, rate, Rate(100 - asr, 100), rate),)
     )
+
+
+def several(*attack_successes: int) -> Evaluation:
+    """Figures of several triggers, each at a position and with a name of its own."""
+    triggers = tuple(
+        replace(make_evaluation(160, asr).triggers[0], trigger=f"t{index}", position=position)
+        for index, (asr, position) in enumerate(zip(attack_successes, ("random", "start", "end"), strict=False))
+    )
+    return Evaluation(Rate(160, 200), triggers)
+
+
+def without_examples() -> Evaluation:
+    """Figures on examples that all have the target label."""
+    trigger = make_evaluation(160, 0).triggers[0]
+    return Evaluation(Rate(160, 200), (replace(trigger, asr=Rate(0, 0), ra=Rate(0, 0), flip_rate=Rate(0, 0)),))
 
 
 def make_report() -> PurificationReport:

@@ -14,14 +14,9 @@ from hf_finemix.licenses import common_license, license_id, stated_license
 from hf_finemix.loading import Checkpoint
 from hf_finemix.rates import Rate
 from hf_finemix.report import Evaluation
-from hf_finemix.results import DataRecord, PurificationReport
+from hf_finemix.results import DataRecord
 
-from .reports import COMMIT, make_evaluation, make_report
-
-
-@pytest.fixture
-def report() -> PurificationReport:
-    return make_report()
+from .reports import COMMIT, make_evaluation
 
 
 def data(report, title="purified", **options):

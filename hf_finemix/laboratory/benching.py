@@ -13,8 +13,9 @@ from tqdm.auto import tqdm
 from ..errors import InputError
 from ..output import check_output, replace_text, staged_folder
 from ..serialization import to_json
-from .bench_config import BenchConfig, read_bench_config
+from .bench_config import read_bench_config
 from .executors import InProcess, Job, JobExecutor, Lost
+from .grids import BenchConfig
 from .inputs import settle_inputs, try_inputs
 from .jobs import give_up, make_clean_model, make_suspect, open_workshop, run_cell
 from .records import CellRecord, SuspectRecord

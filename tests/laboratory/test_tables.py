@@ -5,7 +5,6 @@ import io
 import re
 
 import pytest
-from markdown_it import MarkdownIt
 
 from hf_finemix.laboratory import reporting
 from hf_finemix.laboratory.estimates import Estimate
@@ -14,11 +13,11 @@ from hf_finemix.laboratory.records import RankRecord
 from hf_finemix.laboratory.reporting import make_report, save_report, write_report
 from hf_finemix.laboratory.tables import percent, points
 
+from ..cards import MARKDOWN, tables
 from ..reports import HOSTILE
 from .records import candidate, cell, evaluation, failed, grid, results, suspect
 
 
-MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -36,22 +35,8 @@ def section(found, name):
     return next((part for part in make_report(found).sections if part.name == name), None)
 
 
-def tables(markdown):
-    """The tables of a text: rows of cells, as they are shown."""
-    found = []
-    for token in MARKDOWN.parse(markdown):
-        if token.type == "table_open":
-            found.append([])
-        elif token.type == "tr_open":
-            found[-1].append([])
-        elif token.type == "inline" and found and token.level > 2:
-            shown = "".join(child.content for child in token.children)
-            found[-1][-1].append(shown)
-    return found
-
-
 def shown(found, name):
-    return tables(section(found, name).to_markdown())
+    return tables(section(found, name).to_markdown(), shown=True)
 
 
 def rows_of(found, name):
@@ -195,7 +180,7 @@ def test_hostile_names_become_text():
     assert {token.tag for token in tokens if token.type == "heading_open"} == {"h1", "h2", "h3"}
     assert [token.content for token in tokens if token.type == "inline"].count("Verified clean") == 0
     assert "\x1b" not in text
-    for table in tables(text):
+    for table in tables(text, shown=True):
         assert {len(row) for row in table} == {len(table[0])}
 
 

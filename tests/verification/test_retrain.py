@@ -15,7 +15,7 @@ from hf_finemix.hashes import describe_files
 from hf_finemix.results import Recipe
 
 from ..files import BAD, GOOD, run, write_csv
-from ..purified import copy_place, edit, make_tiny_place, refit
+from ..purified import edit, make_tiny_place, refit
 
 
 RECIPE = Recipe(epochs=2, learning_rate=1e-3, batch_size=4, max_length=32, frequencies="vocabulary", seed=0)
@@ -39,12 +39,6 @@ def made(tmp_path_factory, tiny_tokenizer):
     place = make_tiny_place(tmp_path_factory.mktemp("made"), tiny_tokenizer)
     purify_place(place)
     return place
-
-
-@pytest.fixture
-def place(made, tmp_path):
-    """A copy of it to spoil."""
-    return copy_place(made, tmp_path / "place")
 
 
 def verify(capsys, place, *more, inputs=True, retrain=True):

@@ -1,0 +1,40 @@
+"""Records of every kind, from bare to full."""
+
+from dataclasses import replace
+
+from hf_finemix.hashes import FileRecord, TensorRecord
+from hf_finemix.manifest import CardSeal, Manifest, SourceRecord
+from hf_finemix.modeling import PurifyReport
+from hf_finemix.rates import Rate
+from hf_finemix.records import AdapterRecord, ControlRecord, FigureRecord
+from hf_finemix.results import DataRecord, PurificationReport
+from hf_finemix.verification import SAME, Check
+
+from .reports import COMMIT, make_report
+
+
+FILE = FileRecord("model.safetensors", 5, "a" * 64)
+TENSOR = TensorRecord("bert.a", "float32", (10, 10), "b" * 64)
+BARE = PurificationReport("suspect", "base", "BertModel", {}, make_report().mix, PurifyReport(False))
+FULL = replace(
+    make_report(),
+    training={"seed": 5, "optim": "adamw_torch", "lr_scheduler_kwargs": {"a": [1, 2.5, None, True]}},
+    metrics={"eval_f1": 0.5, "eval_loss": 2.0},
+    clean_data=DataRecord("org/data:train", 64, "f" * 64, "org/data", ("premise", "hypothesis"), "label"),
+    shared_examples=3,
+    licenses={"suspect": "mit", "pretrained": None},
+    control=ControlRecord("mn", Rate(99, 100), Rate(0, 0)),
+    frontier=FigureRecord("figures/frontier.png", "a curve", "All recipes"),
+    adapter=AdapterRecord("LoRA", 8, ("query", "value")),
+)
+SOURCES = SourceRecord("org/base", "org/base", COMMIT, (FILE, FileRecord("sub/vocab.txt", 7, "c" * 64)))
+MANIFEST = Manifest.of(FULL, SourceRecord("folder"), SOURCES, (TENSOR,), "vocabulary")
+RECORDS = {
+    "report": FULL,
+    "bare report": BARE,
+    "manifest": MANIFEST.with_outputs([FILE], CardSeal(("license", "tags"), "d" * 64)),
+    "bare manifest": Manifest.of(BARE, SourceRecord("suspect"), SourceRecord("base"), (), None),
+    "tensor": TENSOR,
+    "scalar tensor": TensorRecord("scale", "bfloat16", (), "b" * 64),
+    "check": Check("output", "config.json", SAME),
+}
