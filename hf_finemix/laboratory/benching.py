@@ -109,6 +109,8 @@ def _settle_config(
             "--extend to keep its cells and to add these."
         )
     try_inputs(open_workshop(folder), cells)
+    # First, or a refusal would leave a folder whose configuration is not that of its cells.
+    settle_inputs(folder, output, open_workshop(folder), cells)
     replace_text(path, to_json(content))
 
 

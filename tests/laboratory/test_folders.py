@@ -48,7 +48,8 @@ def test_the_same_texts_in_another_file_are_the_same(laboratory):
 
 def test_other_texts_are_not_mixed_with_earlier_results(laboratory):
     bench(laboratory.write(**SMALL), laboratory.output)
-    before = (laboratory.output / "inputs.json").read_text()
+    files = [laboratory.output / name for name in ("inputs.json", "config.json")]
+    before = [path.read_text() for path in files]
     lines = (laboratory.root / "films.csv").read_text().splitlines()
     rows = [tuple(line.rsplit(",", 1)) for line in lines[1:]]
     write_csv(laboratory.root / "films.csv", ["text", "label"], [(f"{text} indeed", label) for text, label in rows])
@@ -57,7 +58,7 @@ def test_other_texts_are_not_mixed_with_earlier_results(laboratory):
     message = "texts of task 'films' are not those of the results in .* \\(train differs\\); name a new folder"
     with pytest.raises(InputError, match=message):
         bench(laboratory.write(e_pur=[True], defenses=["none"]), laboratory.output, extend=True)
-    assert (laboratory.output / "inputs.json").read_text() == before
+    assert [path.read_text() for path in files] == before
     assert len(list((laboratory.output / "cells").iterdir())) == 1
 
 
