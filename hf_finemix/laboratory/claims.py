@@ -103,14 +103,10 @@ def _lowest_of_task(rows: Sequence[MatchedRow], rivals: set[str]) -> tuple[str, 
     unfinished = any(row.tried < row.suspects for row in (*ours, *others))
     if not ours or not others:
         return NOT_MEASURED, "no Fine-mixing" if not ours else "no rival"
-    if mine is None and best is None:
-        return NOT_MEASURED, "unfinished" if unfinished else "no defence keeps that ACC on every suspect"
-    if mine is None:
-        kept = max(ours, key=lambda row: row.reached)
-        text = f"Fine-mixing keeps that ACC on {kept.reached} of {kept.suspects} suspects, {_asr(best)} on all"
-        return NOT_MEASURED if kept.tried < kept.suspects else NO, text
-    if best is None:
-        return NOT_MEASURED if unfinished else YES, f"{_asr(mine)}, and no rival keeps that ACC on every suspect"
+    if mine is None or best is None:
+        return NOT_MEASURED, "unfinished"
+    if not any(row.reached for row in (*ours, *others)):
+        return NOT_MEASURED, "unfinished" if unfinished else "no defence keeps that ACC on any suspect"
     lowest = mine.asr.value <= best.asr.value + TINY
     return (NOT_MEASURED if unfinished else YES) if lowest else NO, f"{_asr(mine)} against {_asr(best)}"
 
@@ -189,7 +185,8 @@ def _list(series: dict[str, dict[float, tuple[float, float]]], name: str, *, upw
 
 
 def _asr(row: MatchedRow) -> str:
-    return f"{_percent(row.asr.value)} ({row.defense})"
+    kept = "" if row.reached == row.suspects else f", keeps it on {row.reached} of {row.suspects}"
+    return f"{_percent(row.asr.value)} ({row.defense}{kept})"
 
 
 def _percent(value: float) -> str:

@@ -18,8 +18,9 @@ def matched_section(rows: Sequence[MatchedRow]) -> Section:
         "The lowest mean ASR of any setting whose accuracy on the **test** examples is at most so many points below "
         "the suspect's, averaged over attacks and seeds; the lowest with E-PUR and the lowest without it are bold "
         "(the suspect left as it is does not count). This is an analysis of the frontier, and no protocol for "
-        "choosing a setting: it looks at test accuracy and at the attack, which no defender can. “2 of 3” counts the "
-        "suspects on which some setting keeps that accuracy; there is an average only if all do."
+        "choosing a setting: it looks at test accuracy and at the attack, which no defender can. “(2 of 3)” counts "
+        "the suspects on which some setting keeps that accuracy; on the others, where nothing can be done at that "
+        "price, the suspect's own ASR counts."
     )
     shown = []
     for (task, model), group in groups(rows, lambda row: (row.task, row.model)).items():
@@ -40,8 +41,9 @@ def matched_section(rows: Sequence[MatchedRow]) -> Section:
 
 def _matched(row: MatchedRow) -> str:
     if row.asr is None:
-        return f"{row.reached} of {row.suspects}"
-    return f"**{percent(row.asr)}**" if row.lowest else percent(row.asr)
+        return MISSING
+    kept = "" if row.reached == row.suspects else f" ({row.reached} of {row.suspects})"
+    return f"**{percent(row.asr)}**{kept}" if row.lowest else f"{percent(row.asr)}{kept}"
 
 
 def frontier_section(found: Sequence[Point]) -> Section:

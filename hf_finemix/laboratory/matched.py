@@ -60,8 +60,9 @@ class Match:
         method (`str`): See [`~hf_finemix.laboratory.summary.method`].
         margin (`float`): How much test accuracy may be lost, against the suspect.
         floor (`float`): The accuracy that must be kept.
-        accuracy (`float`, *optional*): Test accuracy of the setting with the lowest ASR; `None` if none reaches it.
+        accuracy (`float`, *optional*): Test accuracy of the setting with the lowest ASR; `None` if none keeps it.
         asr (`float`, *optional*): Its mean ASR.
+        suspect_asr (`float`): The suspect's mean ASR, which is what a defender has who must keep that accuracy.
     """
 
     task: str
@@ -75,6 +76,7 @@ class Match:
     floor: float
     accuracy: float | None
     asr: float | None
+    suspect_asr: float
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ class MatchedRow:
 
     Args:
         task, model, defense, method, e_pur, margin: As in [`Match`].
-        asr ([`Estimate`], *optional*): The average; `None` unless the accuracy is reached on every suspect.
-        reached (`int`): Number of suspects on which the accuracy is reached.
+        asr ([`Estimate`], *optional*): The average; `None` unless the defence was tried on every suspect. On those
+            on which no setting keeps the accuracy, the suspect's own ASR counts.
+        reached (`int`): Number of suspects on which the accuracy is kept.
         tried (`int`): Number of suspects on which the defence was tried.
         suspects (`int`): Number of suspects.
         lowest (`bool`): Whether no other defence has a lower ASR, among those with E-PUR or those without it. Having
@@ -163,7 +166,8 @@ def matches(results: Results, margins: Sequence[float] = MARGINS) -> tuple[Match
             ]
             asr, accuracy = min(found, default=(None, None))
             names = (cell.defense, method(cell.settings), cell.e_pur)
-            rows.append(Match(*key, *names, margin, floor, None if accuracy is None else -accuracy, asr))
+            accuracy = None if accuracy is None else -accuracy
+            rows.append(Match(*key, *names, margin, floor, accuracy, asr, suspect.mean_asr))
     return tuple(sorted(rows, key=lambda m: (m.task, m.model, m.attack, m.margin, place(m), m.seed)))
 
 
@@ -174,15 +178,17 @@ def matched_rows(found: Sequence[Match]) -> tuple[MatchedRow, ...]:
         suspects = len({(m.attack, m.seed) for m in group})
         averaged = []
         for key, items in groups(group, lambda m: (m.defense, m.method, m.e_pur)).items():
-            reached = [m for m in items if m.asr is not None]
-            attacks = groups(reached, lambda m: m.attack).values()
-            mean = grid_mean({of[0].attack: {m.seed: m.asr for m in of} for of in attacks})
-            averaged.append((key, mean if len(reached) == suspects else None, len(reached), len(items)))
+            reached = sum(m.asr is not None for m in items)
+            attacks = groups(items, lambda m: m.attack).values()
+            mean = grid_mean(
+                {of[0].attack: {m.seed: m.suspect_asr if m.asr is None else m.asr for m in of} for of in attacks}
+            )
+            averaged.append((key, mean if len(items) == suspects else None, reached, len(items)))
         best = {}
-        for (_, name, e_pur), mean, *_ in averaged:
-            if mean is not None and name != "none":
+        for (_, name, e_pur), mean, reached, _ in averaged:
+            if mean is not None and reached and name != "none":
                 best[e_pur] = min(best.get(e_pur, mean.value), mean.value)
         for (defense, name, e_pur), mean, *counts in averaged:
-            lowest = mean is not None and name != "none" and mean.value <= best[e_pur] + TINY
+            lowest = mean is not None and name != "none" and mean.value <= best.get(e_pur, -1.0) + TINY
             rows.append(MatchedRow(task, model, defense, name, e_pur, margin, mean, *counts, suspects, lowest))
     return tuple(sorted(rows, key=lambda row: (row.task, row.model, row.margin, place(row))))

@@ -72,17 +72,27 @@ def test_another_selection_is_no_rival():
 
 def test_fine_mixing_that_loses_too_much_is_no():
     claim = lowest(*defended(("fine_mixing", (80, 0)), ("fine_tuning", (90, 90))))
-    assert claim.answer == NO and "keeps that ACC on 0 of 1 suspects, 90.0 % (fine_tuning) on all" in claim.figures
+    said = "100.0 % (fine_mixing, keeps it on 0 of 1) against 90.0 % (fine_tuning)"
+    assert claim.answer == NO and said in claim.figures
 
 
 def test_rivals_that_lose_too_much_leave_fine_mixing_lowest():
     claim = lowest(*defended(("fine_mixing", (90, 60)), ("fine_tuning", (80, 0))))
-    assert claim.answer == YES and "no rival keeps that ACC" in claim.figures
+    said = "60.0 % (fine_mixing) against 100.0 % (fine_tuning, keeps it on 0 of 1)"
+    assert claim.answer == YES and said in claim.figures
+
+
+def test_a_suspect_that_cannot_be_helped_at_that_accuracy_counts_as_it_is():
+    methods = {"word": (("fine_mixing", (90, 20)), ("fine_tuning", (90, 70)))}
+    methods["sentence"] = (("fine_mixing", (80, 0)), ("fine_tuning", (90, 60)))
+    claim = lowest(*(record for attack, of in methods.items() for record in defended(*of, attack=attack)))
+    said = "60.0 % (fine_mixing, keeps it on 1 of 2) against 65.0 % (fine_tuning)"
+    assert claim.answer == YES and said in claim.figures
 
 
 def test_nobody_who_keeps_the_accuracy_is_not_measured():
     claim = lowest(*defended(("fine_mixing", (80, 0)), ("fine_tuning", (80, 50))))
-    assert claim.answer == NOT_MEASURED and "no defence keeps that ACC" in claim.figures
+    assert claim.answer == NOT_MEASURED and "no defence keeps that ACC on any suspect" in claim.figures
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_the_margin_of_the_bench_is_always_looked_at():
     assert [m.margin for m in matches(found, (0.01,))] == [0.01, 0.04]
 
 
-def test_matched_average_needs_every_suspect_and_names_the_lowest():
+def test_matched_average_covers_every_suspect_and_names_the_lowest():
     def cells(name, *figures, **changed):
         attacks = ("word", "sentence")
         return [cell(name, candidate(*f), attack=a, **changed) for a, f in zip(attacks, figures, strict=False)]
@@ -49,10 +49,13 @@ def test_matched_average_needs_every_suspect_and_names_the_lowest():
     )
     rows = by_name(matched_rows(matches(found, (0.02,))))
     assert rows["fine_mixing", False].asr.value == approx(0.25)
+    # Where it keeps the accuracy 0, and where it does not the suspect's.
+    assert rows["fine_pruning", False].asr.value == approx(0.5)
     assert [key for key, row in rows.items() if row.lowest] == [("fine_tuning", True), ("fine_mixing", False)]
     assert rows["fine_tuning", False].asr.value == approx(0.7)
-    counts = {key[0]: (row.asr, row.reached, row.tried, row.suspects) for key, row in rows.items()}
-    assert counts["fine_pruning"] == (None, 1, 2, 2) and counts["wag"] == (None, 1, 1, 2)
+    counts = {key[0]: (row.reached, row.tried, row.suspects) for key, row in rows.items()}
+    assert counts["fine_pruning"] == (1, 2, 2) and counts["wag"] == (1, 1, 2)
+    assert rows["wag", False].asr is None
 
 
 def test_matched_accuracy_needs_a_suspect():

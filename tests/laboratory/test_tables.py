@@ -114,7 +114,7 @@ def test_matched_accuracy_says_that_it_is_no_protocol():
     assert "no protocol for choosing a setting" in part.note and "**test** examples" in part.note
     (table,) = shown(found, "matched")
     assert table[0] == ["ASR in %", "E-PUR", "1 lost", "2 lost", "3 lost", "5 lost"]
-    assert table[1:] == [["wag", "no", "0 of 1", *["60.0"] * 3], ["fine_mixing", "no", *["50.0"] * 4]]
+    assert table[1:] == [["wag", "no", "100.0 (0 of 1)", *["60.0"] * 3], ["fine_mixing", "no", *["50.0"] * 4]]
     assert "| **50.0** |" in part.to_markdown() and "**60.0**" not in part.to_markdown()
 
 
