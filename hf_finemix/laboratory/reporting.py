@@ -104,7 +104,7 @@ def make_report(results: Results, margins: Sequence[float] = MARGINS) -> Report:
     sizes, ratios = size_effects(results), ratio_effects(results)
     sections = (
         claims_section(answers),
-        averages_section(means),
+        averages_section(means, averages(results, shared=True)),
         attacks_section(attack_rows(results)),
         defences_section(rows),
         triggers_section(rows),

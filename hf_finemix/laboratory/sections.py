@@ -26,29 +26,40 @@ def claims_section(claims: Sequence[Claim]) -> Section:
     return Section("claims", "Claims", note, _dicts(claims), blocks("", header, rows, 4))
 
 
-def averages_section(averages: Sequence[Average]) -> Section:
-    """Returns the mean figures of every defence over tasks and attacks."""
+def averages_section(averages: Sequence[Average], shared: Sequence[Average]) -> Section:
+    """Returns the mean figures of every defence over tasks and attacks: over those that all have, and over its own."""
     note = (
-        "Means over all pairs of task and attack; ± is the standard deviation of these means over the seeds. A row "
-        "with fewer pairs than the others does not compare with them."
+        "Means over pairs of task and attack; ± is the standard deviation of these means over the seeds. Where some "
+        "defences were run on fewer suspects than others, the first table has those alone that all were run on; in "
+        "the second, rows of different pairs do not compare."
     )
     rows, shown = [], []
-    for average in averages:
-        rates = _columns(average, ("accuracy", "asr", "flip_rate", "ra"))
-        counts = {"measured": average.measured, "planned": average.planned}
-        rows.append({"model": average.model, **_names(average), **rates, **counts})
-    header = ("in %", "E-PUR", "ACC", "ASR", "flip rate", "RA", "pairs")
+    for is_shared, averaged in ((True, shared), (False, averages)):
+        for average in averaged:
+            rates = _columns(average, ("accuracy", "asr", "flip_rate", "ra"))
+            counts = {"measured": average.measured, "planned": average.planned, "shared": is_shared}
+            rows.append({"model": average.model, **_names(average), **rates, **counts})
     for model, group in groups(averages, lambda average: average.model).items():
-        cells = [
-            (
-                *_label(average),
-                *map(percent, (average.accuracy, average.asr, average.flip_rate, average.ra)),
-                f"{average.measured} of {average.planned}",
-            )
-            for average in group
-        ]
-        shown += blocks(heading(model), header, cells)
+        common = [average for average in shared if average.model == model]
+        if common and common != group:
+            shown += _averages_block(heading(model, "suspects of all defences"), common)
+            shown += _averages_block(heading(model, "all suspects"), group)
+        else:
+            shown += _averages_block(heading(model), group)
     return Section("averages", "Averages", note, tuple(rows), tuple(shown))
+
+
+def _averages_block(title: str, averages: Sequence[Average]) -> tuple[Block, ...]:
+    header = ("in %", "E-PUR", "ACC", "ASR", "flip rate", "RA", "pairs")
+    cells = [
+        (
+            *_label(average),
+            *map(percent, (average.accuracy, average.asr, average.flip_rate, average.ra)),
+            f"{average.measured} of {average.planned}",
+        )
+        for average in averages
+    ]
+    return blocks(title, header, cells)
 
 
 def attacks_section(attacks: Sequence[AttackRow]) -> Section:

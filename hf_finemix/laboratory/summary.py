@@ -189,9 +189,18 @@ def overview(results: Results) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda row: (row.task, row.model, row.attack, place(row))))
 
 
-def averages(results: Results) -> tuple[Average, ...]:
-    """Returns the mean figures of every defence over tasks and attacks, for each pretrained model."""
+def averages(results: Results, *, shared: bool = False) -> tuple[Average, ...]:
+    """
+    Returns the mean figures of every defence over tasks and attacks, for each pretrained model.
+
+    Args:
+        results ([`Results`]): What was measured.
+        shared (`bool`, *optional*, defaults to `False`): Average over those suspects alone that every defence of the
+            model was run on, so that the rows compare.
+    """
     items = list(measured(results))
+    if shared:
+        items = _of_shared_suspects(items)
     planned = {
         model: len({(m.task, m.attack) for m in items if m.model == model}) for model in {m.model for m in items}
     }
@@ -200,6 +209,16 @@ def averages(results: Results) -> tuple[Average, ...]:
         means = [_average(group, name) for name in ("accuracy", "asr", "flip_rate", "ra")]
         rows.append(Average(*key, *means, len({(m.task, m.attack) for m in group}), planned[key[0]]))
     return tuple(sorted(rows, key=lambda row: (row.model, place(row))))
+
+
+def _of_shared_suspects(items: Sequence[Measured]) -> list[Measured]:
+    kept = []
+    for of_model in groups(items, lambda m: m.model).values():
+        defenses = groups((m for m in of_model if m.role == DEFENSE), lambda m: (m.defense, m.method, m.e_pur))
+        common = [{(m.task, m.attack, m.seed) for m in of} for of in defenses.values()]
+        everywhere = set.intersection(*common) if common else set()
+        kept += [m for m in of_model if (m.task, m.attack, m.seed) in everywhere]
+    return kept
 
 
 def _average(group: list[Measured], name: str) -> Estimate | None:

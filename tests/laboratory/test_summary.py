@@ -112,6 +112,37 @@ def test_averages_say_what_they_are_of():
     ]
 
 
+def test_averages_that_compare_are_of_the_suspects_that_all_defences_have():
+    found = results(
+        *(suspect(seed=seed) for seed in (0, 1)),
+        suspect(task="qnli"),
+        cell("fine_mixing", candidate(88, 20)),
+        cell("fine_mixing", candidate(90, 30), seed=1),
+        cell("fine_mixing", candidate(80, 60), task="qnli"),
+        cell("wag", candidate(80, 70)),
+        cell("wag", candidate(70, 90), e_pur=True),
+        cell("wag", candidate(60, 80), task="qnli"),
+        cell("wag", candidate(50, 10), model="base"),
+    )
+    rows = by_name(row for row in averages(found, shared=True) if row.model == "tiny")
+    asr = {key: row.asr.value for key, row in rows.items()}
+    # Of the suspects, that of the first task and seed alone.
+    assert asr == {
+        ("clean model", False): 0.1,
+        ("suspect", False): 1.0,
+        ("fine_mixing", False): 0.2,
+        ("wag", False): 0.7,
+        ("wag", True): 0.9,
+    }
+    assert {(row.measured, row.planned) for row in rows.values()} == {(1, 1)}
+    assert [row.asr.value for row in averages(found, shared=True) if row.model == "base"] == [0.1]
+
+
+def test_nothing_in_common_leaves_no_averages_that_compare():
+    found = results(suspect(), cell("fine_mixing", candidate(88, 20)), cell("wag", candidate(88, 20), seed=1))
+    assert averages(found, shared=True) == ()
+
+
 def test_averages_are_of_one_model_each():
     found = results(cell("wag", candidate(80, 60)), cell("wag", candidate(90, 20), model="base"))
     assert [(row.model, row.asr.value, row.planned) for row in averages(found)] == [("base", 0.2, 1), ("tiny", 0.6, 1)]
