@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .e_pur import Gain, gains
 from .effects import Effect, mean_effects, ratio_effects, size_effects
 from .estimates import TINY
-from .matched import MARGINS, MatchedRow, main_margin, matched_rows, matches
+from .matched import MARGINS, Match, MatchedRow, main_margin, matched_rows, matches
 from .results import Results
 from .summary import groups
 
@@ -47,13 +47,13 @@ class Claim:
 
 def claims(results: Results, margins: Sequence[float] = MARGINS) -> tuple[Claim, ...]:
     """Returns the claims for every pretrained model, each answered from the main cells of the results."""
-    rows, found = matched_rows(matches(results, margins)), gains(results)
+    matched, found = matches(results, margins), gains(results)
     sizes, ratios = size_effects(results), ratio_effects(results)
     answered = []
     for model in sorted({record.model for record in (*results.suspects, *results.cells)}):
-        ours = [row for row in rows if row.model == model]
+        ours = [match for match in matched if match.model == model]
         gained = [gain for gain in found if gain.model == model]
-        answered += _lowest_claims(model, ours, main_margin(results))
+        answered += _lowest_claims(model, ours, main_margin(results), bool(results.missing))
         answered += [_lowered(model, gained), _at_baseline(model, gained)]
         answered += [_fewer_examples(model, sizes, e_pur) for e_pur in (False, True)]
         answered += [_higher_ratio(model, ratios, e_pur) for e_pur in (False, True)]
@@ -65,18 +65,19 @@ def with_or_without(e_pur: bool) -> str:
     return f"with{'' if e_pur else 'out'} E-PUR"
 
 
-def _lowest_claims(model: str, rows: Sequence[MatchedRow], margin: float) -> list[Claim]:
+def _lowest_claims(model: str, matched: Sequence[Match], margin: float, unfinished: bool) -> list[Claim]:
     papers = {name for names in FAMILIES.values() for name in names}
     answered = []
     for e_pur in (False, True):
-        here = [row for row in rows if row.e_pur == e_pur]
+        here = [match for match in matched if match.e_pur == e_pur]
         # Having no defence is no rival, and another selection is no rival but a variant.
-        rivals = {row.method for row in here if row.method != "none" and row.method.split(" ")[0] != FINE_MIXING}
+        rivals = {match.method for match in here if match.method.split(" ")[0] not in ("none", FINE_MIXING)}
         sides = {"all defences measured": rivals, "the paper's own rivals": rivals & papers}
         for side, names in sides.items():
             if side != "all defences measured" and names == rivals:
                 continue
-            answers = {of: _lowest(group, names) for of, group in groups(here, lambda row: row.margin).items()}
+            rows = matched_rows([match for match in here if match.method in names | {FINE_MIXING}])
+            answers = {of: _lowest(group, unfinished) for of, group in groups(rows, lambda row: row.margin).items()}
             answer, figures = answers.get(margin, (NOT_MEASURED, "no cell with an ASR"))
             others = ", ".join(f"{_points(of)}: {answers[of][0]}" for of in sorted(answers) if of != margin)
             figures = f"{_points(margin)} of ACC lost at most: {figures}" + (f". At {others}" if others else "")
@@ -85,28 +86,28 @@ def _lowest_claims(model: str, rows: Sequence[MatchedRow], margin: float) -> lis
     return answered
 
 
-def _lowest(rows: Sequence[MatchedRow], rivals: set[str]) -> tuple[str, str]:
+def _lowest(rows: Sequence[MatchedRow], unfinished: bool) -> tuple[str, str]:
     verdicts, texts = [], []
     for task, group in groups(rows, lambda row: row.task).items():
-        verdict, text = _lowest_of_task(group, rivals)
+        verdict, text = _lowest_of_task(group, unfinished)
         verdicts.append(verdict)
         texts.append(f"{task}: {text}")
     answer = NO if NO in verdicts else NOT_MEASURED if NOT_MEASURED in verdicts else YES
     return answer, "; ".join(texts)
 
 
-def _lowest_of_task(rows: Sequence[MatchedRow], rivals: set[str]) -> tuple[str, str]:
+def _lowest_of_task(rows: Sequence[MatchedRow], unfinished: bool) -> tuple[str, str]:
     ours = [row for row in rows if row.method == FINE_MIXING]
-    others = [row for row in rows if row.method in rivals]
+    others = [row for row in rows if row.method != FINE_MIXING]
     mine = min((row for row in ours if row.asr is not None), key=lambda row: row.asr.value, default=None)
     best = min((row for row in others if row.asr is not None), key=lambda row: row.asr.value, default=None)
-    unfinished = any(row.tried < row.suspects for row in (*ours, *others))
     if not ours or not others:
         return NOT_MEASURED, "no Fine-mixing" if not ours else "no rival"
     if mine is None or best is None:
-        return NOT_MEASURED, "unfinished"
-    if not any(row.reached for row in (*ours, *others)):
-        return NOT_MEASURED, "unfinished" if unfinished else "no defence keeps that ACC on any suspect"
+        return NOT_MEASURED, "no suspect in common"
+    if not any(row.reached for row in rows):
+        return NOT_MEASURED, "no defence keeps that ACC on any suspect"
+    # What is still to come may be lower.
     lowest = mine.asr.value <= best.asr.value + TINY
     return (NOT_MEASURED if unfinished else YES) if lowest else NO, f"{_asr(mine)} against {_asr(best)}"
 

@@ -16,11 +16,11 @@ def matched_section(rows: Sequence[MatchedRow]) -> Section:
     """Returns the ASR of every defence at matched accuracy."""
     note = (
         "The lowest mean ASR of any setting whose accuracy on the **test** examples is at most so many points below "
-        "the suspect's, averaged over attacks and seeds; the lowest with E-PUR and the lowest without it are bold "
-        "(the suspect left as it is does not count). This is an analysis of the frontier, and no protocol for "
-        "choosing a setting: it looks at test accuracy and at the attack, which no defender can. “(2 of 3)” counts "
-        "the suspects on which some setting keeps that accuracy; on the others, where nothing can be done at that "
-        "price, the suspect's own ASR counts."
+        "the suspect's, averaged over the attacks and seeds that every defence of the task was tried on; the lowest "
+        "with E-PUR and the lowest without it are bold (the suspect left as it is does not count). This is an "
+        "analysis of the frontier, and no protocol for choosing a setting: it looks at test accuracy and at the "
+        "attack, which no defender can. “(2 of 3)” counts the suspects on which some setting keeps that accuracy; on "
+        "the others, where nothing can be done at that price, the suspect's own ASR counts."
     )
     shown = []
     for (task, model), group in groups(rows, lambda row: (row.task, row.model)).items():

@@ -90,7 +90,7 @@ class MatchedRow:
             on which no setting keeps the accuracy, the suspect's own ASR counts.
         reached (`int`): Number of suspects on which the accuracy is kept.
         tried (`int`): Number of suspects on which the defence was tried.
-        suspects (`int`): Number of suspects.
+        suspects (`int`): Number of suspects that are looked at.
         lowest (`bool`): Whether no other defence has a lower ASR, among those with E-PUR or those without it. Having
             no defence does not count.
     """
@@ -172,9 +172,15 @@ def matches(results: Results, margins: Sequence[float] = MARGINS) -> tuple[Match
 
 
 def matched_rows(found: Sequence[Match]) -> tuple[MatchedRow, ...]:
-    """Averages matches over the attacks of each task, and says which defence is lowest."""
+    """
+    Averages matches over the attacks of each task, and says which defence is lowest.
+
+    Only those suspects are looked at that every defence of the task was tried on, if there is one.
+    """
     rows = []
     for (task, model, margin), group in groups(found, lambda m: (m.task, m.model, m.margin)).items():
+        common = _common(group)
+        group = [m for m in group if not common or (m.attack, m.seed) in common]
         suspects = len({(m.attack, m.seed) for m in group})
         averaged = []
         for key, items in groups(group, lambda m: (m.defense, m.method, m.e_pur)).items():
@@ -192,3 +198,9 @@ def matched_rows(found: Sequence[Match]) -> tuple[MatchedRow, ...]:
             lowest = mean is not None and name != "none" and mean.value <= best.get(e_pur, -1.0) + TINY
             rows.append(MatchedRow(task, model, defense, name, e_pur, margin, mean, *counts, suspects, lowest))
     return tuple(sorted(rows, key=lambda row: (row.task, row.model, row.margin, place(row))))
+
+
+def _common(found: Sequence[Match]) -> set[tuple[str, int]]:
+    rows = groups((m for m in found if m.method != "none"), lambda m: (m.defense, m.method, m.e_pur)).values()
+    tried = [{(m.attack, m.seed) for m in items} for items in rows]
+    return set.intersection(*tried) if tried else set()

@@ -145,6 +145,7 @@ def distinct(results: Results) -> Results:
         results.config,
         first(results.suspects, lambda s: (s.task, s.model, s.attack, s.seed)),
         first(results.cells, identity),
+        results.missing,
     )
 
 

@@ -103,13 +103,29 @@ def test_one_side_alone_is_not_measured(methods, said):
     assert claim.answer == NOT_MEASURED and said in claim.figures
 
 
-def test_an_unfinished_rival_leaves_a_yes_open_and_not_a_no():
-    def records(asr):
-        methods = ("fine_mixing", (90, asr)), ("fine_tuning", (90, 50))
-        return [*defended(*methods, ("wag", (90, 90))), *defended(*methods, attack="sentence")]
+def test_only_suspects_that_all_were_tried_on_count():
+    methods = ("fine_mixing", (90, 10)), ("fine_tuning", (90, 50))
+    other = ("fine_mixing", (90, 90)), ("fine_tuning", (90, 50))
+    claim = lowest(*defended(*methods, ("wag", (90, 90))), *defended(*other, attack="sentence"))
+    assert claim.answer == YES and "10.0 % (fine_mixing) against 50.0 % (fine_tuning)" in claim.figures
+    # The paper's own rivals were tried on both.
+    found = results(*defended(*methods, ("wag", (90, 90))), *defended(*other, attack="sentence"))
+    claim = find(found, 1, "(without E-PUR", PAPER)
+    assert claim.answer == YES and "50.0 % (fine_mixing) against 50.0 % (fine_tuning)" in claim.figures
 
-    assert lowest(*records(10)).answer == NOT_MEASURED
-    assert lowest(*records(60)).answer == NO
+
+def test_no_suspect_in_common_is_not_measured():
+    claim = lowest(*defended(("fine_mixing", (90, 10))), *defended(("fine_tuning", (90, 50)), attack="sentence"))
+    assert claim.answer == NOT_MEASURED and "no suspect in common" in claim.figures
+
+
+def test_an_unfinished_bench_leaves_a_yes_open_and_not_a_no():
+    def answer(asr):
+        records = defended(("fine_mixing", (90, asr)), ("fine_tuning", (90, 50)))
+        return find(results(*records, cells=["0", "1", "2"]), 1, "(without E-PUR").answer
+
+    assert answer(10) == NOT_MEASURED
+    assert answer(60) == NO
 
 
 # 2 and 3: E-PUR

@@ -44,7 +44,6 @@ def test_matched_average_covers_every_suspect_and_names_the_lowest():
         *cells("fine_tuning", (90, 80), (90, 60)),
         *cells("fine_mixing", (88, 10), (89, 40)),
         *cells("fine_pruning", (90, 0), (80, 0)),
-        *cells("wag", (90, 0)),
         *cells("fine_tuning", (90, 50), (90, 50), e_pur=True),
     )
     rows = by_name(matched_rows(matches(found, (0.02,))))
@@ -54,8 +53,31 @@ def test_matched_average_covers_every_suspect_and_names_the_lowest():
     assert [key for key, row in rows.items() if row.lowest] == [("fine_tuning", True), ("fine_mixing", False)]
     assert rows["fine_tuning", False].asr.value == approx(0.7)
     counts = {key[0]: (row.reached, row.tried, row.suspects) for key, row in rows.items()}
-    assert counts["fine_pruning"] == (1, 2, 2) and counts["wag"] == (1, 1, 2)
-    assert rows["wag", False].asr is None
+    assert counts["fine_pruning"] == (1, 2, 2) and counts["fine_mixing"] == (2, 2, 2)
+
+
+def test_matched_averages_are_of_the_suspects_that_every_defence_was_tried_on():
+    found = results(
+        *(suspect(seed=seed) for seed in (0, 1)),
+        cell("none", candidate(90, 100), seed=1),
+        *(cell("fine_mixing", candidate(90, asr), seed=seed) for seed, asr in enumerate((10, 50))),
+        cell("wag", candidate(90, 20)),
+    )
+    rows = by_name(matched_rows(matches(found, (0.02,))))
+    assert {key[0]: (row.asr.value, row.tried, row.suspects) for key, row in rows.items()} == {
+        "fine_mixing": (0.1, 1, 1),
+        "wag": (0.2, 1, 1),
+    }
+
+
+def test_without_a_suspect_in_common_there_is_no_matched_average():
+    found = results(
+        *(suspect(seed=seed) for seed in (0, 1)),
+        cell("fine_mixing", candidate(90, 10)),
+        cell("wag", candidate(90, 20), seed=1),
+    )
+    rows = matched_rows(matches(found, (0.02,)))
+    assert [(row.asr, row.tried, row.suspects, row.lowest) for row in rows] == [(None, 1, 2, False)] * 2
 
 
 def test_matched_accuracy_needs_a_suspect():
