@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .estimates import TINY, Estimate, grid_mean
 from .records import CandidateRecord, CellRecord
 from .results import Results
-from .summary import groups, main_cells, method, place
+from .summary import groups, in_common, main_cells, method, place
 
 
 MARGINS = (0.01, 0.02, 0.03, 0.05)
@@ -179,7 +179,8 @@ def matched_rows(found: Sequence[Match]) -> tuple[MatchedRow, ...]:
     """
     rows = []
     for (task, model, margin), group in groups(found, lambda m: (m.task, m.model, m.margin)).items():
-        common = _common(group)
+        defended = (m for m in group if m.method != "none")
+        common = in_common(defended, lambda m: (m.attack, m.seed), lambda m: (m.defense, m.method, m.e_pur))
         group = [m for m in group if not common or (m.attack, m.seed) in common]
         suspects = len({(m.attack, m.seed) for m in group})
         averaged = []
@@ -194,13 +195,8 @@ def matched_rows(found: Sequence[Match]) -> tuple[MatchedRow, ...]:
         for (_, name, e_pur), mean, reached, _ in averaged:
             if mean is not None and reached and name != "none":
                 best[e_pur] = min(best.get(e_pur, mean.value), mean.value)
-        for (defense, name, e_pur), mean, *counts in averaged:
-            lowest = mean is not None and name != "none" and mean.value <= best.get(e_pur, -1.0) + TINY
-            rows.append(MatchedRow(task, model, defense, name, e_pur, margin, mean, *counts, suspects, lowest))
+        for (defense, name, e_pur), mean, reached, tried in averaged:
+            counts = (reached, tried, suspects)
+            lowest = mean is not None and reached > 0 and name != "none" and mean.value <= best[e_pur] + TINY
+            rows.append(MatchedRow(task, model, defense, name, e_pur, margin, mean, *counts, lowest))
     return tuple(sorted(rows, key=lambda row: (row.task, row.model, row.margin, place(row))))
-
-
-def _common(found: Sequence[Match]) -> set[tuple[str, int]]:
-    rows = groups((m for m in found if m.method != "none"), lambda m: (m.defense, m.method, m.e_pur)).values()
-    tried = [{(m.attack, m.seed) for m in items} for items in rows]
-    return set.intersection(*tried) if tried else set()

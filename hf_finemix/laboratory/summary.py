@@ -130,6 +130,14 @@ def groups(items: Iterable[_T], key: Callable[[_T], Hashable]) -> dict[Any, list
     return found
 
 
+def in_common(
+    items: Iterable[_T], suspect: Callable[[_T], Hashable], defense: Callable[[_T], Hashable]
+) -> set[Hashable]:
+    """Returns the suspects that every defence was tried on; of no defence, none."""
+    tried = [set(map(suspect, of)) for of in groups(items, defense).values()]
+    return set.intersection(*tried) if tried else set()
+
+
 def distinct(results: Results) -> Results:
     """
     Returns the results with one record of each suspect and cell, a finished one if there is any.
@@ -215,10 +223,9 @@ def averages(results: Results, *, shared: bool = False) -> tuple[Average, ...]:
 def _of_shared_suspects(items: Sequence[Measured]) -> list[Measured]:
     kept = []
     for of_model in groups(items, lambda m: m.model).values():
-        defenses = groups((m for m in of_model if m.role == DEFENSE), lambda m: (m.defense, m.method, m.e_pur))
-        common = [{(m.task, m.attack, m.seed) for m in of} for of in defenses.values()]
-        everywhere = set.intersection(*common) if common else set()
-        kept += [m for m in of_model if (m.task, m.attack, m.seed) in everywhere]
+        defended = (m for m in of_model if m.role == DEFENSE)
+        common = in_common(defended, lambda m: (m.task, m.attack, m.seed), lambda m: (m.defense, m.method, m.e_pur))
+        kept += [m for m in of_model if (m.task, m.attack, m.seed) in common]
     return kept
 
 
