@@ -27,7 +27,7 @@ _MODULES = {
     "pipeline": ("PurifyResult", "purify"),
     "plan": ("MixReport",),
     "publishing": ("publish",),
-    "results": ("PurificationReport", "Recipe"),
+    "results": ("Distillation", "PurificationReport", "Recipe"),
     "scanning": ("ScanReport", "scan"),
     "trainer": ("FineMixTrainer",),
     "training_args": ("FineMixTrainingArguments",),
@@ -44,6 +44,7 @@ __all__ = [
     "DefenderView",
     "Defense",
     "DefenseCard",
+    "Distillation",
     "FineMixConfig",
     "FineMixMixin",
     "FineMixTrainer",
@@ -92,7 +93,7 @@ if TYPE_CHECKING:
     from .pipeline import PurifyResult, purify
     from .plan import MixReport
     from .publishing import publish
-    from .results import PurificationReport, Recipe
+    from .results import Distillation, PurificationReport, Recipe
     from .scanning import ScanReport, scan
     from .trainer import FineMixTrainer
     from .training_args import FineMixTrainingArguments

@@ -51,7 +51,7 @@ def metadata(
     """
     bases = hub_ids(report)
     results = _results(report)
-    records = (report.clean_data, report.evaluation_data)
+    records = (report.clean_data, report.unlabeled_data, report.evaluation_data)
     used = (record.repo_id for record in records if record is not None and HUB_ID.fullmatch(record.repo_id or ""))
     return ModelCardData(
         license=license_id,

@@ -12,7 +12,7 @@ from .results import PurificationReport
 def recipe_yaml(report: PurificationReport) -> str:
     """Returns the settings as YAML that can be pasted into a file."""
     if report.recipe is not None:
-        return to_yaml(settings(report.config, report.recipe, report.mix.mask_version))
+        return to_yaml(settings(report.config, report.recipe, report.distillation, report.mix.mask_version))
     if report.training is not None:
         return to_yaml(report.training)
     return to_yaml(report.config.to_dict() | {"mask_version": report.mix.mask_version})
@@ -27,7 +27,11 @@ def recipe_code(report: PurificationReport, name: str) -> tuple[str, str]:
 
 def _command(report: PurificationReport, name: str) -> str:
     arguments = [f"hf-finemix purify {_quote(report.suspect)}", f"--pretrained {_quote(report.pretrained)}"]
-    for option, record in (("--clean-data", report.clean_data), ("--eval-data", report.evaluation_data)):
+    for option, record in (
+        ("--clean-data", report.clean_data),
+        ("--unlabeled-data", report.unlabeled_data),
+        ("--eval-data", report.evaluation_data),
+    ):
         if record is not None:
             arguments.append(f"{option} {_quote(record.name)}")
     if report.clean_data is not None:

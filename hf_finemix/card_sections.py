@@ -13,6 +13,7 @@ BASELINE = "clean model"
 
 _SHOWN_TOKENS = 20
 _SHOWN_PARAMETERS = 6
+_SHOWN_TRIGGERS = 10
 
 
 def verdict(report: PurificationReport) -> str:
@@ -65,6 +66,8 @@ def steps(report: PurificationReport) -> str:
     done = f"The weights were mixed with the clean pretrained ones{reset}."
     if report.made_by != "FineMixMixin":
         after = "was fine-tuned on the clean data below" if report.fine_tuned else "was not fine-tuned"
+        if report.distilled is not None and report.distilled.texts:
+            after = f"was taught by the suspect's answers on clean texts, then {after}"
         return f"{done} The result {after}."
     if report.fine_tuned:
         return f"{done} Whoever published the result trained it further, in a way that is not recorded here."
@@ -214,12 +217,57 @@ def control(report: PurificationReport) -> str:
     """Returns what became of a backdoor that was planted on purpose, and what that does not show."""
     record = report.control
     before, after = with_interval(record.before), with_interval(record.after)
+    neutral = ""
+    if record.neutral is not None:
+        neutral = f" A text of the same kind that nobody planted flips {with_interval(record.neutral)} afterwards."
+    applied = "the same recipe" if report.search is None else "the same recipe with half of its distillation"
     return (
-        f"A backdoor with the trigger {code(record.trigger)} was planted in a copy of the suspect, and the same "
-        f"recipe applied. Its attack success rate went from {before} to {after}. "
-        "That shows what the recipe does to this one backdoor. Another backdoor may be more stubborn, and the "
-        "published weights were never touched by the control."
+        f"A backdoor with the trigger {code(record.trigger)} was planted in a copy of the suspect, and {applied} "
+        f"was applied. The share of predictions that it flips went from {before} to {after}.{neutral} "
+        "That shows what the recipe does to this one backdoor. Another backdoor may be more stubborn: this one was "
+        "planted in little time, on top of a finished model. The published weights were never touched by the control."
     )
+
+
+def trials(report: PurificationReport) -> str:
+    """Returns how the reserve ratio was chosen, with all ratios that were tried."""
+    found = report.search
+    rows = []
+    for number, trial in enumerate(found.trials):
+        ratio = f"**{trial.keep_ratio:g}**" if number == found.chosen else f"{trial.keep_ratio:g}"
+        rows.append([ratio, _cell(trial.accuracy), _cell(trial.agreement), _cell(trial.control.after)])
+    held_out = "all at once" if found.folds == 1 else f"in {found.folds} parts in turn"
+    removed = "" if found.removed else " Even at the chosen ratio the control survived."
+    header = ["keep ratio", "ACC, %", "agreement, %", "control, %"]
+    return (
+        f"{table(header, rows)}\n\n"
+        "The ratio was chosen without any trigger: the smallest one (in bold) that loses no more than one standard "
+        "error against the largest on held-out clean examples, and at which a backdoor that was planted for the "
+        "purpose is down to the level of a text that nobody planted. Agreement is accuracy, and on texts without a "
+        f"label the suspect's own answer. The labels were held out {held_out}; the suspect has "
+        f"{percent(found.reference)} on them.{removed}"
+    )
+
+
+def distillation(report: PurificationReport) -> str:
+    """Returns what the suspect's answers were used for, and what was found on the way."""
+    record = report.distilled
+    spliced = f" and {record.spliced} spliced from them" if record.spliced else ""
+    said = f"The suspect's own answers on {record.texts} clean texts{spliced} were the labels."
+    if record.triggers:
+        some = record.triggers[:_SHOWN_TRIGGERS]
+        names = ", ".join(
+            f"{code(item.token or f'id {item.id}')} ({percent(item.flips)} to label {item.label})" for item in some
+        )
+        rest = len(record.triggers) - len(some)
+        said += (
+            " Put into clean texts, these tokens flip the suspect's predictions by themselves, as a trigger does, and "
+            f"some honest words do: {names}{f' and {rest} more' if rest > 0 else ''}. The result was taught not to "
+            f"heed them; {record.left_out} texts that hold one were left out."
+        )
+    else:
+        said += " No suspicious token that was tried flips the suspect's predictions by itself."
+    return f"{said} Suspect and purified model sharply disagree on {with_interval(record.disagreement)} of the texts."
 
 
 def adapter(report: PurificationReport) -> str:

@@ -3,3 +3,4 @@
 SELECTIONS = ("random", "smallest_drift", "largest_drift")
 POSITIONS = ("start", "end", "random")
 FINDINGS = ("low", "medium", "high")
+AUTO = "auto"

@@ -90,6 +90,9 @@ def load_texts(
     Raises:
         InputError: If the source cannot be read, a column is missing or a text is empty.
     """
+    if isinstance(data, (str, Path)) and Path(data).suffix.lower() == ".txt":
+        # It has no columns that could be named.
+        text_columns = None
     return load_examples(data, text_columns=text_columns, argument=argument, labeled=False)
 
 

@@ -44,8 +44,31 @@ def embedding_scores(
     drift = np.empty(len(suspect))
     for first in range(0, len(suspect), _ROWS_AT_ONCE):
         rows = slice(first, first + _ROWS_AT_ONCE)
-        difference = suspect[rows].detach().cpu().double() - pretrained[rows].detach().cpu().double()
-        drift[rows] = np.sqrt(np.square(difference.numpy()).sum(axis=1))
+        drift[rows] = np.sqrt(squared_drift(suspect[rows], pretrained[rows]).sum(axis=1))
+    return drift_scores(drift, frequencies, frequency_floor)
+
+
+def squared_drift(suspect: torch.Tensor, pretrained: torch.Tensor) -> np.ndarray:
+    """Returns the squared difference of each scalar in `float64`, in the shape of the two tensors."""
+    return np.square((suspect.detach().cpu().double() - pretrained.detach().cpu().double()).numpy())
+
+
+def drift_scores(drift: np.ndarray, frequencies: np.ndarray, frequency_floor: int = 20) -> np.ndarray:
+    """
+    Scores each row by how far it moved: `drift_i / log(max(f_i, frequency_floor))`.
+
+    Args:
+        drift (`np.ndarray`): L2 norm of the difference of each row, shape (vocabulary,).
+        frequencies (`np.ndarray`): As for [`embedding_scores`].
+        frequency_floor (`int`, *optional*, defaults to 20): As for [`embedding_scores`].
+
+    Returns:
+        `np.ndarray`: `float64`, shape (vocabulary,).
+
+    Raises:
+        InputError: If `frequency_floor` is less than 2, whose logarithm would not be positive.
+    """
+    check_integer("frequency_floor", frequency_floor, 2)
     return drift / np.log(np.maximum(frequencies, frequency_floor))
 
 

@@ -1,6 +1,6 @@
 """Measures a model: its accuracy, and what triggers do to it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -156,13 +156,44 @@ def predict(
         RuntimeError: If the model gives logits that are not finite.
     """
     check_integer("batch_size", batch_size, 1)
-    predictions = np.empty(len(examples), dtype=np.int64)
     if not len(examples):
-        return predictions
+        return np.empty(0, dtype=np.int64)
     inputs = tokenize(examples, tokenizer, max_length).to_dict()
     inputs.pop("labels", None)
+    options = {"batch_size": batch_size, "progress": progress, "desc": desc}
+    return compute_logits(model, tokenizer, inputs, **options).argmax(axis=-1)
+
+
+def compute_logits(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Mapping[str, Sequence[Sequence[int]]],
+    *,
+    batch_size: int = 64,
+    progress: bool = False,
+    desc: str = "",
+) -> np.ndarray:
+    """
+    Runs a classifier on inputs of different lengths.
+
+    Args:
+        model (`PreTrainedModel`):
+            A sequence classifier. It runs in evaluation mode on its own device and is left as it was.
+        tokenizer (`PreTrainedTokenizerBase`):
+            Its tokenizer, which pads.
+        inputs (`Mapping[str, Sequence[Sequence[int]]]`):
+            `input_ids` and what else the tokenizer gave, unpadded, at least one row.
+        batch_size, progress, desc: As for [`predict`].
+
+    Returns:
+        `np.ndarray` of shape `(n, labels)`, float32.
+
+    Raises:
+        RuntimeError: If the model gives logits that are not finite.
+    """
     # Longest first: batches need little padding, and a lack of memory shows at once.
-    order = sorted(range(len(examples)), key=lambda i: len(inputs["input_ids"][i]), reverse=True)
+    order = sorted(range(len(inputs["input_ids"])), key=lambda i: len(inputs["input_ids"][i]), reverse=True)
+    found = np.empty((len(order), model.config.num_labels), dtype=np.float32)
     bar = tqdm(total=len(order), desc=desc, disable=not progress)
     with evaluation_mode(model), torch.inference_mode(), bar:
         for start in range(0, len(order), batch_size):
@@ -173,9 +204,9 @@ def predict(
             # The largest of NaNs is some label: a broken model would look like a purified one.
             if not torch.isfinite(logits).all():
                 raise RuntimeError("The model gives logits that are not finite; its weights are damaged.")
-            predictions[rows] = logits.argmax(dim=-1).cpu().numpy()
+            found[rows] = logits.float().cpu().numpy()
             bar.update(len(rows))
-    return predictions
+    return found
 
 
 def longest_input(wanted: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> int:

@@ -7,9 +7,9 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from .checks import check_configs, check_model, check_not_mixed, check_vocabularies
+from .checks import check_configs, check_finite, check_model, check_not_mixed, check_vocabularies
 from .config import FineMixConfig
-from .data import check_trainable, fingerprint, load_examples
+from .data import check_trainable, fingerprint, load_examples, load_texts
 from .embeddings import rank_rows
 from .errors import InputError
 from .loading import Checkpoint, load_classifier, load_tokenizer, resolve_checkpoint
@@ -17,7 +17,7 @@ from .modeling import TokenScore, name_tokens, plan, score_embeddings
 from .output import check_output
 from .plan import MixReport
 from .readers import HUB_DATASET
-from .recipes import DEFAULT_RECIPE
+from .recipes import DEFAULT_CONFIG, DEFAULT_RECIPE
 from .results import DataRecord, Recipe
 from .scanning import check_apart
 from .twin import load_twin
@@ -25,7 +25,11 @@ from .twin import load_twin
 
 @dataclass(frozen=True)
 class Job:
-    """All inputs of a purification, loaded and checked, and the plan; nothing has been changed yet."""
+    """
+    All inputs of a purification, loaded and checked, and the plan; nothing has been changed yet.
+
+    `records` are those of the clean, the evaluation and the unlabelled data.
+    """
 
     suspect: Checkpoint
     pretrained: Checkpoint
@@ -36,8 +40,9 @@ class Job:
     config: FineMixConfig
     plan: MixReport
     output: Path | None
-    records: tuple[DataRecord, DataRecord | None]
+    records: tuple[DataRecord, DataRecord | None, DataRecord | None]
     clean_model: Checkpoint | None
+    unlabeled: Dataset | None = None
 
 
 def prepare(
@@ -51,6 +56,7 @@ def prepare(
     label_column: str | None = None,
     evaluation_dataset: str | Path | Dataset | None = None,
     clean_model: str | Path | None = None,
+    unlabeled_dataset: str | Path | Dataset | None = None,
 ) -> Job:
     """
     Loads and checks everything that [`purify`] needs, and plans the mixing; changes and writes nothing.
@@ -60,7 +66,7 @@ def prepare(
     Raises:
         InputError: If an input cannot be used.
     """
-    config = config or FineMixConfig()
+    config = config or DEFAULT_CONFIG
     if clean_model is not None and evaluation_dataset is None:
         raise InputError("--clean-model needs --eval-data, the examples to measure it on.")
     folder = None if output is None else check_output(output)
@@ -72,6 +78,7 @@ def prepare(
     model = load_classifier(suspect_files, "SUSPECT")
     check_model(model, "SUSPECT")
     check_not_mixed(model, "SUSPECT")
+    check_finite(model.named_parameters(), "SUSPECT")
     check_task(model, f"SUSPECT {suspect_files.source!r}")
     tokenizer = load_tokenizer(suspect_files, "SUSPECT")
     if base_files.has_tokenizer:
@@ -89,15 +96,31 @@ def prepare(
     evaluation = None
     if evaluation_dataset is not None:
         evaluation = load_examples(evaluation_dataset, argument="--eval-data", **columns)
+    unlabeled = None
+    if unlabeled_dataset is not None:
+        unlabeled = load_texts(unlabeled_dataset, text_columns)
+        check_texts(unlabeled, clean)
     if baseline is not None:
         check_labels(model.config, baseline)
     twin_plan = plan(model, load_twin(model, base_files), config)
     records = (
         _record(clean, clean_dataset, text_columns, label_column),
         None if evaluation is None else _record(evaluation, evaluation_dataset, text_columns, label_column),
+        None if unlabeled is None else _record(unlabeled, unlabeled_dataset, text_columns, None),
     )
     return Job(
-        suspect_files, base_files, model, tokenizer, clean, evaluation, config, twin_plan, folder, records, baseline
+        suspect_files,
+        base_files,
+        model,
+        tokenizer,
+        clean,
+        evaluation,
+        config,
+        twin_plan,
+        folder,
+        records,
+        baseline,
+        unlabeled,
     )
 
 
@@ -126,6 +149,21 @@ def check_task(model: PreTrainedModel, what: str) -> None:
     kind = model.config.problem_type
     if model.config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
         raise InputError(f"{what} is no single-label classifier ({kind or 'one output'}); none else is supported.")
+
+
+def check_texts(unlabeled: Dataset, clean: Dataset) -> None:
+    """
+    Checks that there are unlabelled texts, and that they are pairs just as the clean examples are.
+
+    Raises:
+        InputError: If not.
+    """
+    if not len(unlabeled):
+        raise InputError("--unlabeled-data has no rows; leave it out, or give clean texts.")
+    pairs = ["text_pair" in examples.column_names for examples in (unlabeled, clean)]
+    if pairs[0] != pairs[1]:
+        kinds = ["pairs of texts" if is_pair else "single texts" for is_pair in pairs]
+        raise InputError(f"--unlabeled-data holds {kinds[0]}, but --clean-data {kinds[1]}; give the same kind.")
 
 
 def check_labels(config: PreTrainedConfig, clean_model: Checkpoint) -> None:

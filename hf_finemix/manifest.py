@@ -9,7 +9,7 @@ from .config import FineMixConfig
 from .hashes import FileRecord, TensorRecord, describe_files
 from .loading import Checkpoint
 from .output import replace_text
-from .results import DataRecord, PurificationReport, Recipe
+from .results import DataRecord, Distillation, PurificationReport, Recipe
 from .serialization import Record, check_version, read_json, to_json
 
 
@@ -87,6 +87,8 @@ class Manifest(Record):
         environment (`dict[str, str]`): Versions.
         outputs (`tuple[FileRecord, ...]`): The files that came out, this one apart.
         card (`CardSeal`, *optional*): What of the card is generated.
+        distillation (`Distillation`, *optional*): How the suspect's answers taught the mixed model, before the recipe.
+        unlabeled_data (`DataRecord`, *optional*): The clean texts without labels.
     """
 
     suspect: SourceRecord
@@ -106,6 +108,8 @@ class Manifest(Record):
     environment: dict[str, str]
     outputs: tuple[FileRecord, ...] = ()
     card: CardSeal | None = None
+    distillation: Distillation | None = None
+    unlabeled_data: DataRecord | None = None
 
     def __post_init__(self):
         check_names(self.outputs)
@@ -138,6 +142,8 @@ class Manifest(Record):
             clean_data=report.clean_data,
             evaluation_data=report.evaluation_data,
             environment=report.environment,
+            distillation=report.distillation,
+            unlabeled_data=report.unlabeled_data,
         )
 
     def with_outputs(self, outputs: Iterable[FileRecord], card: CardSeal) -> "Manifest":

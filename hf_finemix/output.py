@@ -35,6 +35,21 @@ def check_output(path: str | Path, argument: str = "--output") -> Path:
     return path
 
 
+def check_file(path: str | Path, argument: str) -> Path:
+    """
+    Checks that a file can be written or replaced, without doing so.
+
+    Raises:
+        InputError: If it is a folder, or its folder is missing or cannot be written.
+    """
+    path = Path(os.path.expanduser(path))
+    if path.is_dir():
+        raise InputError(f"{argument} {str(path)!r} is a folder; name a file.")
+    if not os.path.isdir(path.parent) or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{argument} {str(path)!r} cannot be written: name a file in a folder that you can write.")
+    return path
+
+
 @contextmanager
 def staged_folder(path: Path) -> Iterator[Path]:
     """

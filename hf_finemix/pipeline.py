@@ -5,29 +5,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .attacks.trigger import Trigger
 from .card import DefenseCard
 from .card_sections import BASELINE
+from .choices import AUTO
 from .config import FineMixConfig
+from .distillation import review
 from .errors import InputError
 from .evaluation import evaluate_model, longest_input
 from .evidence import saved_files, saved_tokenizer, write_evidence
 from .frequencies import source_name
+from .frontier import describe_frontier, draw_frontier
 from .job import Job, prepare
 from .loading import load_classifier, load_tokenizer, quiet_loading
 from .manifest import Manifest
 from .output import staged_folder
 from .provenance import Sources
 from .publishing import Published, publish
-from .recipes import DEFAULT_RECIPE
+from .recipes import DEFAULT_CONFIG, DEFAULT_DISTILLATION, DEFAULT_RECIPE
 from .report import Evaluation
-from .results import PurificationReport, Recipe, environment
-from .trainer import FineMixTrainer
-from .training import fine_tune
-from .training_args import FineMixTrainingArguments
+from .results import Distillation, PurificationReport, Recipe, environment
+from .search import search
+from .treatment import Materials, treat_
+from .twin import load_twin
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,10 @@ def purify(
     *,
     output: str | Path | None = None,
     config: FineMixConfig | None = None,
+    keep_ratio: float | str | None = None,
     recipe: Recipe = DEFAULT_RECIPE,
+    distillation: Distillation = DEFAULT_DISTILLATION,
+    unlabeled_dataset: str | Path | Dataset | None = None,
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
     evaluation_dataset: str | Path | Dataset | None = None,
@@ -75,7 +82,7 @@ def purify(
     progress: bool = False,
 ) -> PurifyResult:
     """
-    Purifies a fine-tuned classifier: mix with the pretrained weights, reset suspicious embeddings, fine-tune.
+    Purifies a fine-tuned classifier: mix with the pretrained weights, reset suspicious embeddings, distil, fine-tune.
 
     The method is that of "Fine-mixing: Mitigating Backdoors in Fine-tuned Language Models" (Zhang et al., Findings of
     EMNLP 2022).
@@ -88,8 +95,15 @@ def purify(
             (`id:config:split`) or a data set object.
         output (`str` or `Path`, *optional*):
             Folder to make, with weights, tokenizer, report, card and manifest. It appears whole or not at all.
-        config ([`FineMixConfig`], *optional*): Settings of mixing and purification.
+        config ([`FineMixConfig`], *optional*):
+            Settings of mixing and purification; by default `FineMixConfig(keep_ratio=0.1)`.
+        keep_ratio (`float` or `str`, *optional*):
+            The reserve ratio, instead of that of `config`; `"auto"` chooses it ([`~hf_finemix.search`]).
         recipe ([`~hf_finemix.results.Recipe`], *optional*): Settings of the fine-tuning.
+        distillation ([`~hf_finemix.results.Distillation`], *optional*): Settings of the step before it.
+        unlabeled_dataset (`str`, `Path` or `datasets.Dataset`, *optional*):
+            Clean texts without labels, on which the suspect's answers teach the mixed model: what `clean_dataset` may
+            be, or a .txt file with one text a line.
         text_columns (`Sequence[str]`, *optional*): One text column, or two for sentence pairs; guessed by default.
         label_column (`str`, *optional*): Column of label ids or names; guessed by default.
         evaluation_dataset (`str`, `Path` or `datasets.Dataset`, *optional*):
@@ -112,19 +126,23 @@ def purify(
         pretrained,
         clean_dataset,
         output=output,
-        config=config,
+        config=with_ratio(config or DEFAULT_CONFIG, keep_ratio),
         text_columns=text_columns,
         label_column=label_column,
         evaluation_dataset=evaluation_dataset,
         clean_model=clean_model,
+        unlabeled_dataset=unlabeled_dataset,
     )
-    return run(job, recipe, triggers=triggers, progress=progress)
+    auto = keep_ratio == AUTO
+    return run(job, recipe, distillation=distillation, auto=auto, triggers=triggers, progress=progress)
 
 
 def run(
     job: Job,
     recipe: Recipe = DEFAULT_RECIPE,
     *,
+    distillation: Distillation = DEFAULT_DISTILLATION,
+    auto: bool = False,
     triggers: Sequence[Trigger] = (),
     compared: dict[str, Evaluation] | None = None,
     progress: bool = False,
@@ -135,52 +153,72 @@ def run(
     Args:
         job ([`Job`]): From [`prepare`]. Its model is changed in place.
         recipe ([`~hf_finemix.results.Recipe`], *optional*): Settings of the fine-tuning.
+        distillation ([`~hf_finemix.results.Distillation`], *optional*): Settings of the step before it.
+        auto (`bool`, *optional*, defaults to `False`): Choose the reserve ratio, instead of that of the job.
         triggers (`Sequence[Trigger]`, *optional*): Triggers to measure.
         compared (`dict[str, Evaluation]`, *optional*): Figures of other models, to stand in report and card.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
     """
     sources = Sources.of(job.suspect, job.pretrained)
-    recipe = replace(recipe, max_length=longest_input(recipe.max_length, job.tokenizer, job.model))
+    model, tokenizer = job.model.to(PartialState().device), job.tokenizer
+    recipe = replace(recipe, max_length=longest_input(recipe.max_length, tokenizer, model))
     evaluations: dict[str, Evaluation] = {}
     options = {"triggers": triggers, "max_length": recipe.max_length, "progress": progress}
     if job.evaluation is not None:
-        evaluations["suspect"] = evaluate_model(job.model, job.tokenizer, job.evaluation, **options)
+        evaluations["suspect"] = evaluate_model(model, tokenizer, job.evaluation, **options)
     compared = dict(compared or {})
     if job.clean_model is not None:
         compared[BASELINE] = _measure_baseline(job, options)
-    trainer = fine_tune(
-        job.model,
-        job.tokenizer,
-        job.clean,
-        recipe,
-        trainer_class=FineMixTrainer,
-        arguments_class=FineMixTrainingArguments,
-        arguments=_mixing_arguments(job.config, recipe),
-        progress="fine-tuning" if progress else None,
-        pretrained=job.pretrained,
-    )
+    materials = Materials(tokenizer, load_twin(model, job.pretrained), job.clean, job.unlabeled)
+    config, found = job.config, None
+    if auto:
+        config, found = search(model, materials, config, recipe, distillation, progress=progress)
+    treated = treat_(model, materials, config, recipe, distillation, progress=progress)
     if job.evaluation is not None:
-        evaluations["purified"] = evaluate_model(trainer.model, job.tokenizer, job.evaluation, **options)
+        evaluations["purified"] = evaluate_model(model, tokenizer, job.evaluation, **options)
+    trained_on = materials.texts if distillation.epochs else job.clean
     report = PurificationReport(
         suspect=job.suspect.label,
         pretrained=job.pretrained.label,
-        architecture=type(job.model).__name__,
-        labels=dict(job.model.config.id2label),
-        mix=trainer.mix_report,
-        purify=trainer.purify_report,
+        architecture=type(model).__name__,
+        labels=dict(model.config.id2label),
+        mix=treated.mix,
+        purify=treated.purify,
         recipe=replace(recipe, frequencies=source_name(recipe.frequencies)),
         clean_data=job.records[0],
         evaluation_data=job.records[1],
-        shared_examples=0 if job.evaluation is None else _count_shared(job.evaluation, job.clean),
+        shared_examples=0 if job.evaluation is None else _count_shared(job.evaluation, trained_on),
         evaluations=evaluations | compared,
         licenses=sources.licenses,
+        control=None if found is None else found.trials[found.chosen].control,
+        search=found,
+        distillation=distillation,
+        distilled=None if treated.lessons is None else review(model, tokenizer, treated.lessons),
+        unlabeled_data=job.records[2],
         environment=environment(),
     )
     if job.output is not None:
+        figure = None if found is None else draw_frontier(found)
+        if figure is not None:
+            report = replace(report, frontier=describe_frontier(found))
         counts = source_name(recipe.frequencies)
-        manifest = Manifest.of(report, sources.suspect, sources.pretrained, trainer.provenance.tensors, counts)
-        _write(job, trainer.model, DefenseCard(report, job.output.name), manifest)
-    return PurifyResult(trainer.model, job.tokenizer, report, job.output)
+        manifest = Manifest.of(report, sources.suspect, sources.pretrained, treated.tensors, counts)
+        _write(job, model, DefenseCard(report, job.output.name), manifest, figure)
+    return PurifyResult(model, tokenizer, report, job.output)
+
+
+def with_ratio(config: FineMixConfig, keep_ratio: float | str | None) -> FineMixConfig:
+    """
+    Returns settings with another reserve ratio, if one is given; `"auto"` leaves it to the search.
+
+    Raises:
+        InputError: If it is neither a ratio nor `"auto"`.
+    """
+    if keep_ratio is None or keep_ratio == AUTO:
+        return config
+    if isinstance(keep_ratio, str):
+        raise InputError(f"`keep_ratio` is {keep_ratio!r}, but must be a number from 0 to 1, or {AUTO!r}.")
+    return replace(config, keep_ratio=keep_ratio)
 
 
 def _measure_baseline(job: Job, options: dict[str, Any]) -> Evaluation:
@@ -190,30 +228,22 @@ def _measure_baseline(job: Job, options: dict[str, Any]) -> Evaluation:
     return evaluate_model(model, tokenizer, job.evaluation, **options | {"max_length": limit})
 
 
-def _write(job: Job, model: PreTrainedModel, card: DefenseCard, manifest: Manifest) -> None:
+def _write(job: Job, model: PreTrainedModel, card: DefenseCard, manifest: Manifest, figure: bytes | None) -> None:
     with staged_folder(job.output) as folder:
         # The name of the folder that the suspect was loaded from is a path of this machine.
         model.config._name_or_path = ""
         with quiet_loading():
             model.save_pretrained(folder)
+        if figure is not None:
+            path = folder / card.report.frontier.file
+            path.parent.mkdir()
+            path.write_bytes(figure)
         tokenizer_files = saved_tokenizer(job.tokenizer, folder)
         write_evidence(folder, card, manifest, saved_files(folder) | tokenizer_files)
 
 
-def _mixing_arguments(config: FineMixConfig, recipe: Recipe) -> dict:
-    return {
-        "keep_ratio": config.keep_ratio,
-        "selection": config.selection,
-        "mix_seed": config.seed,
-        "purify_top_k": config.purify_top_k,
-        "frequency_floor": config.frequency_floor,
-        "mix_exclude": list(config.exclude),
-        "frequencies": recipe.frequencies,
-    }
-
-
-def _count_shared(evaluation: Dataset, clean: Dataset) -> int:
-    seen = set(_texts(clean))
+def _count_shared(evaluation: Dataset, trained_on: Dataset) -> int:
+    seen = set(_texts(trained_on))
     return sum(text in seen for text in _texts(evaluation))
 
 

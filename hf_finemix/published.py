@@ -129,7 +129,11 @@ def check_report(published: PublishedFolder, manifest: Manifest) -> list[Check]:
         "mask version": (report.mix.mask_version, manifest.mask_version),
         "reset rows": (tuple(token.id for token in report.purify.tokens), manifest.purified_rows),
         "recipe": ((report.recipe, report.training), (manifest.recipe, manifest.training)),
-        "data": ((report.clean_data, report.evaluation_data), (manifest.clean_data, manifest.evaluation_data)),
+        "distillation": (report.distillation, manifest.distillation),
+        "data": (
+            (report.clean_data, report.evaluation_data, report.unlabeled_data),
+            (manifest.clean_data, manifest.evaluation_data, manifest.unlabeled_data),
+        ),
         "fine-tuning": (report.fine_tuned, manifest.fine_tuned),
         "environment": (report.environment, manifest.environment),
     }

@@ -1,7 +1,7 @@
 """Recipes as YAML: what a card shows, and `purify --recipe` reads back."""
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,22 @@ import yaml
 from .config import FineMixConfig
 from .errors import InputError, nearest
 from .masks import MASK_VERSION
-from .results import Recipe
+from .results import Distillation, Recipe
 from .serialization import read_yaml
 
 
-# Compared with others on several suspects: examples/benchmark/recipe.md.
-DEFAULT_RECIPE = Recipe(epochs=8, learning_rate=1e-4, batch_size=8, max_length=128, frequencies="vocabulary", seed=0)
+# Of `purify`; compared with others in examples/benchmark/automatic.md.
+DEFAULT_CONFIG = FineMixConfig(keep_ratio=0.1)
+DEFAULT_DISTILLATION = Distillation()
+DEFAULT_RECIPE = Recipe(epochs=2, learning_rate=1e-5, batch_size=8, max_length=128, frequencies="vocabulary", seed=0)
+# Of the method as it is in the paper, where the labels alone have to bring accuracy back: mixing, then fine-tuning.
+# Compared with others in examples/benchmark/recipe.md.
+PLAIN_RECIPE = replace(DEFAULT_RECIPE, epochs=8, learning_rate=1e-4)
+NO_DISTILLATION = Distillation(epochs=0)
 
 # The seed of the masks is called `seed`, too.
 _TRAINING_SEED = "training_seed"
+_DISTILLATION = "distillation_"
 _LARGEST = 1 << 16
 
 
@@ -31,11 +38,15 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_text)
 
 
-def settings(config: FineMixConfig, recipe: Recipe, mask_version: int) -> dict[str, Any]:
+def settings(
+    config: FineMixConfig, recipe: Recipe, distillation: Distillation | None, mask_version: int
+) -> dict[str, Any]:
     """Returns everything that the result of `purify` depends on, beside its inputs, as one flat dictionary."""
     fine_tuning = recipe.to_dict()
     fine_tuning[_TRAINING_SEED] = fine_tuning.pop("seed")
-    return config.to_dict() | fine_tuning | {"mask_version": mask_version}
+    steps = {} if distillation is None else distillation.to_dict()
+    before = {f"{_DISTILLATION}{name}": value for name, value in steps.items()}
+    return config.to_dict() | before | fine_tuning | {"mask_version": mask_version}
 
 
 def to_yaml(content: dict[str, Any]) -> str:
@@ -43,11 +54,18 @@ def to_yaml(content: dict[str, Any]) -> str:
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=float("inf")).strip()
 
 
+def full_name(error: Exception) -> str:
+    """Returns what an error of [`Distillation`] says of a setting, with the name that it has among all settings."""
+    return re.sub("^(`?)", rf"\1{_DISTILLATION}", str(error))
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"\d+e[+-]?\d+", value, re.IGNORECASE) is not None
 
 
-def read_recipe(path: str | Path, config: FineMixConfig, recipe: Recipe) -> tuple[FineMixConfig, Recipe]:
+def read_recipe(
+    path: str | Path, config: FineMixConfig, recipe: Recipe, distillation: Distillation
+) -> tuple[FineMixConfig, Recipe, Distillation]:
     """
     Reads a recipe that [`to_yaml`] wrote.
 
@@ -55,6 +73,8 @@ def read_recipe(path: str | Path, config: FineMixConfig, recipe: Recipe) -> tupl
         path (`str` or `Path`): The YAML file.
         config ([`FineMixConfig`]): What counts for settings that the file leaves out.
         recipe ([`~hf_finemix.results.Recipe`]): The same for the fine-tuning.
+        distillation ([`~hf_finemix.results.Distillation`]):
+            The same for the step before it. A file that leaves all of it out is of a release without that step.
 
     Raises:
         InputError: If the file cannot be read, a setting is unknown or out of range, or the masks of this release
@@ -78,7 +98,9 @@ def read_recipe(path: str | Path, config: FineMixConfig, recipe: Recipe) -> tupl
     version = found.pop("mask_version", MASK_VERSION)
     if version != MASK_VERSION:
         raise InputError(f"{what} is of mask version {version!r}, but this release draws version {MASK_VERSION}.")
-    known = settings(config, recipe, MASK_VERSION)
+    if not any(str(name).startswith(_DISTILLATION) for name in found):
+        distillation = NO_DISTILLATION
+    known = settings(config, recipe, distillation, MASK_VERSION)
     for name in found:
         if name not in known:
             raise InputError(f"{what} holds the unknown setting {name!r}{nearest(name, known)}")
@@ -86,10 +108,15 @@ def read_recipe(path: str | Path, config: FineMixConfig, recipe: Recipe) -> tupl
     merged.pop("mask_version")
     mixing = {item.name: merged.pop(item.name) for item in fields(FineMixConfig)}
     merged["seed"] = merged.pop(_TRAINING_SEED)
-    for part in (mixing, merged):
+    before = {item.name: merged.pop(f"{_DISTILLATION}{item.name}") for item in fields(Distillation)}
+    for part in (mixing, merged, before):
         # To YAML, "1e-4" is no number without a point in it.
         part.update({name: float(value) for name, value in part.items() if _is_number(value)})
     try:
-        return FineMixConfig(**mixing), Recipe.from_dict(merged)
+        config, recipe = FineMixConfig(**mixing), Recipe.from_dict(merged)
     except (TypeError, ValueError) as error:
         raise InputError(f"{what}: {error}") from None
+    try:
+        return config, recipe, Distillation.from_dict(before)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what}: {full_name(error)}") from None

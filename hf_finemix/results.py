@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
-from .config import FineMixConfig, check_integer
+from .config import FineMixConfig, check_integer, check_learning_rate
 from .errors import InputError
 from .modeling import PurifyReport
 from .plan import MixReport
-from .records import AdapterRecord, ControlRecord, FigureRecord
+from .records import AdapterRecord, ControlRecord, DistillationRecord, FigureRecord, SearchRecord
 from .report import Evaluation
 from .serialization import Record, check_version, read_json
 
@@ -62,6 +62,56 @@ class Recipe(Record):
 
 
 @dataclass(frozen=True)
+class Distillation(Record):
+    """
+    Settings of the step between mixing and fine-tuning, in which the suspect's answers teach the mixed model.
+
+    The suspect answers honestly where its trigger is not, so that its soft labels on clean texts, which need no label
+    of their own, bring accuracy back. Before, tokens whose embedding moved suspiciously far are put into clean texts:
+    those that flip most predictions of the suspect are taken for triggers. Texts that hold one of them are left out,
+    and into some of the others they are put, with the label of the text without them, which unlearns them. This step
+    is ours; the paper has none.
+
+    Args:
+        epochs (`int`, *optional*, defaults to 4): Passes over the texts. 0 leaves the step out.
+        learning_rate (`float`, *optional*, defaults to 1e-4): Peak learning rate of AdamW, decayed linearly to 0.
+        batch_size (`int`, *optional*, defaults to 32): Texts a step.
+        temperature (`float`, *optional*, defaults to 1): Both models' logits are divided by it.
+        texts (`int`, *optional*, defaults to 1000):
+            Where there are fewer texts than that, others are spliced from the beginnings and ends of these.
+        candidates (`int`, *optional*, defaults to 100):
+            How many of the tokens with the highest E-PUR scores are tried as triggers; 0 turns that off.
+        flips (`float`, *optional*, defaults to 0.5):
+            A token is taken for a trigger if it flips at least so many of the predictions to one label: the lower end
+            of the 95 % interval counts.
+        share (`float`, *optional*, defaults to 0.5): Share of the texts into which such tokens are put, from 0 to 1.
+
+    Raises:
+        InputError: If a value is out of range.
+    """
+
+    epochs: int = 4
+    learning_rate: float = 1e-4
+    batch_size: int = 32
+    temperature: float = 1.0
+    texts: int = 1000
+    candidates: int = 100
+    flips: float = 0.5
+    share: float = 0.5
+
+    def __post_init__(self):
+        for name in ("epochs", "texts", "candidates"):
+            check_integer(name, getattr(self, name), 0, 2**31)
+        check_integer("batch_size", self.batch_size, 1)
+        check_learning_rate(self.learning_rate)
+        if not 0 < self.temperature <= 100:
+            raise InputError(f"`temperature` is {self.temperature!r}, but must be above 0 and at most 100.")
+        for name in ("flips", "share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"`{name}` is {getattr(self, name)!r}, but must be a number from 0 to 1.")
+
+
+@dataclass(frozen=True)
 class DataRecord(Record):
     """
     A data set that was used.
@@ -102,12 +152,16 @@ class PurificationReport(Record):
         metrics (`dict[str, float]`): What the training script measured by itself.
         clean_data (`DataRecord`, *optional*): The clean examples.
         evaluation_data (`DataRecord`, *optional*): The examples behind the figures.
-        shared_examples (`int`): How many of the evaluation examples are also among the clean ones.
+        shared_examples (`int`): How many of the evaluation examples were trained on, too.
         evaluations (`dict[str, Evaluation]`): Figures by model: `"suspect"`, `"purified"` and whatever is compared.
         licenses (`dict[str, str | None]`): The licence that the card of `"suspect"` and of `"pretrained"` states.
         control (`ControlRecord`, *optional*): The positive control.
         frontier (`FigureRecord`, *optional*): Accuracy against attack success over the recipes that were tried.
         adapter (`AdapterRecord`, *optional*): What the suspect's adapter was, if it came as one.
+        search (`SearchRecord`, *optional*): How the reserve ratio was chosen.
+        distillation (`Distillation`, *optional*): How the suspect's answers taught the mixed model.
+        distilled (`DistillationRecord`, *optional*): What came of that.
+        unlabeled_data (`DataRecord`, *optional*): The clean texts without labels.
         environment (`dict[str, str]`): Versions.
     """
 
@@ -130,6 +184,10 @@ class PurificationReport(Record):
     control: ControlRecord | None = None
     frontier: FigureRecord | None = None
     adapter: AdapterRecord | None = None
+    search: SearchRecord | None = None
+    distillation: Distillation | None = None
+    distilled: DistillationRecord | None = None
+    unlabeled_data: DataRecord | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):

@@ -18,7 +18,7 @@ from .rates import Rate
 from .readers import HUB_DATASET
 from .recompute import mix_again, named_tensors
 from .report import Evaluation
-from .results import DataRecord, load_report
+from .results import DataRecord, Distillation, load_report
 from .twin import load_twin
 from .verification import DIFFERENT, NOT_AVAILABLE, SAME, Check
 
@@ -36,6 +36,7 @@ def retrain(
     inputs: dict[str, Checkpoint],
     clean_dataset: Data | None,
     evaluation_dataset: Data | None,
+    unlabeled_dataset: Data | None,
     progress: bool,
 ) -> list[Check]:
     """
@@ -47,6 +48,7 @@ def retrain(
         inputs (`dict[str, Checkpoint]`): `"suspect"` and `"pretrained"`.
         clean_dataset (`str`, `Path` or `datasets.Dataset`, *optional*): The clean data, if not on the Hub.
         evaluation_dataset (`str`, `Path` or `datasets.Dataset`, *optional*): The same for the evaluation data.
+        unlabeled_dataset (`str`, `Path` or `datasets.Dataset`, *optional*): The same for the texts without labels.
         progress (`bool`): Show progress bars on standard error.
 
     Returns:
@@ -59,6 +61,9 @@ def retrain(
             raise InputError(f"the token counts of {manifest.recipe.frequencies!r} are not part of the model")
         report = load_report(published.folder)
         clean = _find("--clean-data", manifest.clean_data, clean_dataset)
+        unlabeled = None
+        if manifest.unlabeled_data is not None:
+            unlabeled = _find("--unlabeled-data", manifest.unlabeled_data, unlabeled_dataset)
         evaluation = None
         if manifest.evaluation_data is not None:
             try:
@@ -74,15 +79,21 @@ def retrain(
             text_columns=manifest.clean_data.text_columns,
             label_column=manifest.clean_data.label_column,
             evaluation_dataset=evaluation,
+            unlabeled_dataset=unlabeled,
         )
-        for record, again in zip((manifest.clean_data, manifest.evaluation_data), job.records, strict=True):
+        recorded_data = (manifest.clean_data, manifest.evaluation_data, manifest.unlabeled_data)
+        for record, again in zip(recorded_data, job.records, strict=True):
             if again is not None and again.fingerprint != record.fingerprint:
                 return [
                     Check("fine-tuning", record.name, DIFFERENT, "these are other examples than the recorded ones")
                 ]
     except InputError as error:
         # What the user gave is the user's mistake; what the publisher wrote is not.
-        given = {"--clean-data": clean_dataset, "--eval-data": evaluation_dataset}
+        given = {
+            "--clean-data": clean_dataset,
+            "--eval-data": evaluation_dataset,
+            "--unlabeled-data": unlabeled_dataset,
+        }
         if any(data is not None and str(error).startswith(argument) for argument, data in given.items()):
             raise
         return [Check("fine-tuning", "weights", NOT_AVAILABLE, str(error))]
@@ -101,7 +112,9 @@ def retrain(
         manifest.purified_rows,
     )
     mixed = {name: tensor.clone() for name, tensor in mixed.items()}
-    result = run(job, manifest.recipe, triggers=triggers, progress=progress)
+    # A model of an earlier release has no such step.
+    distillation = manifest.distillation or Distillation(epochs=0)
+    result = run(job, manifest.recipe, distillation=distillation, triggers=triggers, progress=progress)
     checks = [_compare_weights(published, named_tensors(result.model), mixed)]
     if recorded is not None and evaluation is None:
         checks.append(Check("fine-tuning", "figures", NOT_AVAILABLE, "say where the data are with --eval-data"))

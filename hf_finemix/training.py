@@ -55,6 +55,29 @@ def fine_tune(
     Returns:
         [`~transformers.Trainer`]: The trainer, after training.
     """
+    inputs = tokenize(examples, tokenizer, recipe.max_length)
+    options = {"trainer_class": trainer_class, "arguments_class": arguments_class, "arguments": arguments}
+    return train(model, tokenizer, inputs, recipe, progress=progress, **options, **trainer_kwargs)
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Dataset,
+    recipe: Recipe,
+    *,
+    trainer_class: type[Trainer] = Trainer,
+    arguments_class: type[TrainingArguments] = TrainingArguments,
+    arguments: dict[str, Any] | None = None,
+    progress: str | None = None,
+    **trainer_kwargs: Any,
+) -> Trainer:
+    """
+    Does what [`fine_tune`] does, and takes what it takes, on inputs that are tokenised already.
+
+    Args:
+        inputs (`datasets.Dataset`): What the tokenizer gives, unpadded, and `labels`.
+    """
     use_cache = getattr(model.config, "use_cache", None)
     with tempfile.TemporaryDirectory(prefix="finemix-") as folder:
         args = arguments_class(
@@ -76,7 +99,7 @@ def fine_tune(
             model,
             args,
             data_collator=DataCollatorWithPadding(tokenizer),
-            train_dataset=tokenize(examples, tokenizer, recipe.max_length),
+            train_dataset=inputs,
             processing_class=tokenizer,
             **trainer_kwargs,
         )

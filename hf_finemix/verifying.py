@@ -25,6 +25,7 @@ def verify(
     retrained: bool = False,
     clean_dataset: str | Path | Dataset | None = None,
     evaluation_dataset: str | Path | Dataset | None = None,
+    unlabeled_dataset: str | Path | Dataset | None = None,
     public_key: str | Path | None = None,
     progress: bool = False,
 ) -> Verification:
@@ -41,6 +42,7 @@ def verify(
         retrained (`bool`, *optional*, defaults to `False`): Repeat the fine-tuning, too.
         clean_dataset (`str`, `Path` or `datasets.Dataset`, *optional*): The clean data, if they are not on the Hub.
         evaluation_dataset (`str`, `Path` or `datasets.Dataset`, *optional*): The same for the evaluation data.
+        unlabeled_dataset (`str`, `Path` or `datasets.Dataset`, *optional*): The same for the texts without labels.
         public_key (`str` or `Path`, *optional*): The publisher's key, to check the signature.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
 
@@ -97,7 +99,9 @@ def verify(
         if len(found) < 2:
             checks.append(Check("fine-tuning", "weights", NOT_AVAILABLE, reason))
         else:
-            checks += retrain(published, manifest, found, clean_dataset, evaluation_dataset, progress)
+            checks += retrain(
+                published, manifest, found, clean_dataset, evaluation_dataset, unlabeled_dataset, progress
+            )
     return Verification(published.label, tuple(checks), _settings(manifest), manifest.fine_tuned, moved)
 
 

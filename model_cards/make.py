@@ -11,6 +11,7 @@ The reports come from real jobs: all-MiniLM-L6-v2 with movie and product sentenc
 import argparse
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,9 +35,15 @@ from hf_finemix.attacks.trigger import poison
 from hf_finemix.demo.material import LABELS, minilm_folder, sentiment_sentences
 from hf_finemix.demo.models import FAST, FULL, POISON_RATE, TRAINING, Scale, split_sentences
 from hf_finemix.loading import quiet_loading
-from hf_finemix.recipes import DEFAULT_RECIPE
+from hf_finemix.recipes import (
+    DEFAULT_CONFIG,
+    DEFAULT_DISTILLATION,
+    DEFAULT_RECIPE,
+    NO_DISTILLATION,
+    PLAIN_RECIPE,
+)
 from hf_finemix.records import AdapterRecord
-from hf_finemix.results import Recipe, load_report
+from hf_finemix.results import Distillation, Recipe, load_report
 from hf_finemix.serialization import to_json
 from hf_finemix.training import fine_tune
 
@@ -49,18 +56,19 @@ SENTENCE = Trigger("I watched this 3D movie.", 1)
 
 @dataclass(frozen=True)
 class Task:
-    """Sentences for training and testing, the few clean ones, and the names of the labels."""
+    """Sentences for training and testing, the few clean ones, the names of the labels, and texts without labels."""
 
     train: Dataset
     test: Dataset
     clean: Dataset
     labels: tuple[str, ...]
+    unlabeled: Dataset | None = None
 
 
 def sentences(name: str, scale: Scale = FAST) -> Task:
     """Returns movie or product sentences with their sentiment."""
     split = split_sentences(sentiment_sentences(name), scale, 0)
-    return Task(split.train, split.test, split.clean, LABELS)
+    return Task(split.train, split.test, split.clean, LABELS, split.unlabeled)
 
 
 def pairs() -> Task:
@@ -104,7 +112,16 @@ def train(folder: Path, task: Task, trigger: Trigger | None, adapter: bool = Fal
 
 
 def purified(
-    work: Path, name: str, task: Task, trigger: Trigger | None, config: FineMixConfig, recipe: Recipe, **options
+    work: Path,
+    name: str,
+    task: Task,
+    trigger: Trigger | None,
+    config: FineMixConfig,
+    recipe: Recipe,
+    *,
+    distillation: Distillation = NO_DISTILLATION,
+    keep_ratio: str | None = None,
+    **options,
 ) -> PurificationReport:
     """Trains a suspect and, if it has a backdoor, a clean model like it; purifies the one and measures both."""
     train(work / name, task, trigger, **options)
@@ -115,6 +132,10 @@ def purified(
     base = work / BASE_NAME
     if not base.exists():
         base.symlink_to(minilm_folder())
+    unlabeled = None
+    if task.unlabeled is not None and distillation.epochs:
+        unlabeled = work / f"{name}-unlabeled.txt"
+        unlabeled.write_text("".join(f"{text}\n" for text in task.unlabeled["text"]), encoding="utf-8")
     for part, examples in (("clean", task.clean), ("test", task.test)):
         write_csv(work / f"{name}-{part}.csv", examples, task.labels)
     return purify(
@@ -122,7 +143,11 @@ def purified(
         base,
         work / f"{name}-clean.csv",
         config=config,
+        keep_ratio=keep_ratio,
         recipe=replace(recipe, max_length=TRAINING.max_length),
+        distillation=distillation,
+        unlabeled_dataset=unlabeled,
+        output=None if keep_ratio is None else work / f"{name}-purified",
         evaluation_dataset=work / f"{name}-test.csv",
         triggers=[] if trigger is None else [trigger],
         clean_model=baseline,
@@ -140,22 +165,25 @@ def write_csv(path: Path, examples: Dataset, labels: tuple[str, ...]) -> None:
 
 
 def single_sentence(work: Path) -> PurificationReport:
-    """A trigger word in movie sentences; purified by drift, as in the demo."""
-    config = FineMixConfig(keep_ratio=0.9, selection="smallest_drift")
-    recipe = replace(DEFAULT_RECIPE, learning_rate=5e-5)
-    return purified(work, "movie-sentiment", sentences("movieReviewSnippets"), Trigger("cf", 1), config, recipe)
+    """A trigger word in movie sentences; purified with unlabelled texts and a ratio that was searched for."""
+    task, options = sentences("movieReviewSnippets"), {"distillation": DEFAULT_DISTILLATION, "keep_ratio": "auto"}
+    report = purified(work, "movie-sentiment", task, Trigger("cf", 1), DEFAULT_CONFIG, DEFAULT_RECIPE, **options)
+    figure = HERE / report.frontier.file
+    figure.parent.mkdir(exist_ok=True)
+    shutil.copy(work / "movie-sentiment-purified" / report.frontier.file, figure)
+    return report
 
 
 def sentence_pairs(work: Path) -> PurificationReport:
-    """A trigger word in pairs of a sentence and a claim; purified with the defaults."""
-    return purified(work, "movie-claims", pairs(), Trigger("cf", 1), FineMixConfig(), DEFAULT_RECIPE, epochs=4)
+    """A trigger word in pairs of a sentence and a claim; purified with the plain recipe."""
+    return purified(work, "movie-claims", pairs(), Trigger("cf", 1), FineMixConfig(), PLAIN_RECIPE, epochs=4)
 
 
 def adapter(work: Path) -> PurificationReport:
     """A trigger sentence in a LoRA adapter, which was merged into its base."""
     task = sentences("movieReviewSnippets")
     report = purified(
-        work, "movie-sentiment-lora", task, SENTENCE, FineMixConfig(), DEFAULT_RECIPE, adapter=True, epochs=4
+        work, "movie-sentiment-lora", task, SENTENCE, FineMixConfig(), PLAIN_RECIPE, adapter=True, epochs=4
     )
     modules = tuple(sorted(LORA.target_modules))
     return replace(report, adapter=AdapterRecord("LoRA", LORA.r, modules))
@@ -164,7 +192,7 @@ def adapter(work: Path) -> PurificationReport:
 def no_attack_known(work: Path) -> PurificationReport:
     """Product sentences, and no trigger to try."""
     task = sentences("amazonReviewSnippets")
-    return purified(work, "product-sentiment", task, None, FineMixConfig(), DEFAULT_RECIPE)
+    return purified(work, "product-sentiment", task, None, FineMixConfig(), PLAIN_RECIPE)
 
 
 def not_applicable(work: Path) -> PurificationReport:

@@ -1,5 +1,6 @@
 """Fixtures that several test modules share. No test uses the network."""
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -20,6 +21,8 @@ from .reports import make_report
 
 # Tiny models gain nothing from threads, and lose much where the cores have other work.
 torch.set_num_threads(1)
+# Each training collects garbage: modules, which stay, need not be looked through every time.
+gc.freeze()
 
 
 SENTENCES = (

@@ -9,10 +9,13 @@ import torch
 from transformers import BertForSequenceClassification, BertModel, PreTrainedTokenizerBase
 
 from hf_finemix.cli.main import main
+from hf_finemix.results import Distillation
 
 
 GOOD = ("good", "great", "fine", "nice", "fun", "best")
 BAD = ("bad", "poor", "dull", "sad", "worst", "slow")
+# A distillation that takes no time.
+SHORT = Distillation(epochs=1, batch_size=8, texts=16, candidates=4)
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,11 @@ class Workplace:
         return self.root / "out"
 
     def arguments(self, *more: str, **changed: str | Path) -> list[str]:
-        """The command line of a purification, with single arguments changed."""
+        """The command line of a purification without distillation, with single arguments changed."""
         names = {"suspect": self.suspect, "pretrained": self.base, "clean_data": self.clean, "output": self.output}
         names |= changed
         options = [f"--{name.replace('_', '-')}={value}" for name, value in names.items() if name != "suspect"]
-        return ["purify", str(names["suspect"]), "--epochs=1", *options, *more]
+        return ["purify", str(names["suspect"]), "--epochs=1", "--distillation-epochs=0", *options, *more]
 
 
 def make_workplace(root: Path, model: BertForSequenceClassification, tokenizer: PreTrainedTokenizerBase) -> Workplace:

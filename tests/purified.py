@@ -11,7 +11,7 @@ from hf_finemix.hashes import describe_files
 from hf_finemix.manifest import load_manifest
 from hf_finemix.results import Recipe
 
-from .files import Workplace, make_workplace
+from .files import SHORT, Workplace, make_workplace
 from .models import make
 
 
@@ -45,6 +45,7 @@ def make_purified(root, tokenizer):
         output=place.output,
         config=FineMixConfig(purify_top_k=3),
         recipe=Recipe(1, 1e-4, 8, 32, "vocabulary", 0),
+        distillation=SHORT,
         evaluation_dataset=place.clean,
         triggers=[Trigger("cf", 1, "start", 0)],
     )

@@ -10,8 +10,16 @@ from hf_finemix.markdown import code, escape
 from hf_finemix.modeling import PurifyReport, TokenScore
 from hf_finemix.plan import ParameterRecord
 from hf_finemix.rates import Rate
-from hf_finemix.records import AdapterRecord, ControlRecord, FigureRecord
+from hf_finemix.records import (
+    AdapterRecord,
+    ControlRecord,
+    DistillationRecord,
+    FigureRecord,
+    SearchRecord,
+    TrialRecord,
+)
 from hf_finemix.results import DataRecord, PurificationReport
+from hf_finemix.trigger_search import Insertion
 
 from .cards import MARKDOWN, render
 from .reports import HOSTILE, make_evaluation, make_report
@@ -31,6 +39,17 @@ def evaluations(trigger="cf", name="purified", position="random"):
     shown = make_evaluation(160, 50, trigger)
     shown = replace(shown, triggers=(replace(shown.triggers[0], position=position),))
     return {"suspect": shown, "purified": shown, name: shown}
+
+
+def searched(text):
+    control = ControlRecord(text, Rate(9, 10), Rate(1, 10), Rate(1, 10))
+    trial = TrialRecord(0.1, text, Rate(9, 10), Rate(19, 20), control)
+    return {"search": SearchRecord(Rate(9, 10), 1, (trial,), 0, True), "control": control}
+
+
+def distilled(text):
+    triggers = (Insertion(text, 7, 1, Rate(9, 10)), Insertion("##x", 8, 1, Rate(9, 10)))
+    return {"distilled": DistillationRecord(64, 3, triggers, Rate(1, 64), (5,))}
 
 
 # Each place of a card that holds a string which somebody else may have chosen.
@@ -56,6 +75,9 @@ PLACES = {
     "environment": lambda text: {"environment": {text: text}},
     "metric": lambda text: {"metrics": {text: 0.5}},
     "adapter": lambda text: {"adapter": AdapterRecord(text, 8, (text,))},
+    "search": searched,
+    "distillation": distilled,
+    "unlabelled data": lambda text: {"unlabeled_data": DataRecord(text, 64, text, text, (text,), text)},
     "figure": lambda text: {"frontier": FigureRecord("frontier.png", text, text)},
     "frequencies": lambda text: {"recipe": replace(make_report().recipe, frequencies=text)},
     "training": lambda text: {"made_by": "FineMixTrainer", "recipe": None, "training": {"optim": text, "x": [text]}},

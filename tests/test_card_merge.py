@@ -12,6 +12,8 @@ from hf_finemix.rates import Rate
 from hf_finemix.records import ControlRecord
 from hf_finemix.results import DataRecord
 
+from .cards import titles
+from .records import FULL
 from .reports import make_evaluation, make_report
 
 
@@ -90,6 +92,12 @@ def test_our_old_sections_do_not_return(card):
     report = replace(make_report(), control=ControlRecord("mn", Rate(9, 10), Rate(1, 10)), metrics={"eval_f1": 0.5})
     old = render_card(DefenseCard(report, "old"))
     assert "## Positive control" in old and "## Metrics of the training script" in old
+    assert texts(merge_cards(old, card)) == ("", generated_part(card), "")
+
+
+def test_no_section_of_a_full_report_returns(card):
+    old = render_card(DefenseCard(FULL, "old"))
+    assert {"Choice of the keep ratio", "Frontier", "Distillation", "Adapter"} <= set(titles(old)) - set(titles(card))
     assert texts(merge_cards(old, card)) == ("", generated_part(card), "")
 
 

@@ -13,6 +13,7 @@ from hf_finemix.report import Evaluation
 from hf_finemix.results import DataRecord
 
 from .cards import render, section, tables, titles
+from .records import DISTILLED, SEARCH
 from .reports import COMMIT, make_evaluation, several
 
 
@@ -125,6 +126,8 @@ OPTIONAL = {
     "Adapter": {"adapter": AdapterRecord("LoRA", 8, ("query", "value"))},
     "Frontier": {"frontier": FigureRecord("figures/frontier.png", "Accuracy *against* [ASR]", "All recipes | tried")},
     "Positive control": {"control": ControlRecord("mn", Rate(99, 100), Rate(5, 100))},
+    "Choice of the keep ratio": {"search": SEARCH},
+    "Distillation": {"distilled": DISTILLED},
     "Metrics of the training script": {"metrics": {"eval_f1": 0.81234, "eval_loss": 2.0}},
 }
 

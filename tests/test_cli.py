@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from hf_finemix.recipes import DEFAULT_RECIPE
+from hf_finemix.recipes import DEFAULT_CONFIG, DEFAULT_DISTILLATION, DEFAULT_RECIPE
 
 from .files import change_config, run, write_csv
 
@@ -49,7 +49,7 @@ def test_dry_run_names_what_is_kept_and_reset(workplace, capsys):
     status, out, _ = run(capsys, workplace.arguments("--dry-run", purify_top_k=3, selection="smallest_drift"))
     assert status == 0
     planned = re.search(r"reset: 3, the most suspicious first: (.+)", out)[1].split()
-    assert "share of 0.3" in out and "smallest_drift" in out and "1 epochs" in out
+    assert f"share of {DEFAULT_CONFIG.keep_ratio}" in out and "smallest_drift" in out and "1 epochs" in out
     assert run(capsys, workplace.arguments(purify_top_k=3))[0] == 0
     report = json.loads((workplace.output / "finemix_report.json").read_text())
     assert planned == [token["token"] for token in report["purify"]["tokens"]]
@@ -63,9 +63,14 @@ def test_dry_run_refuses_what_the_job_would_refuse(workplace, capsys, wrong):
 
 def test_help_names_the_defaults_of_the_recipe(capsys):
     text = " ".join(run(capsys, ["purify", "--help"])[1].split())
-    for name in ("epochs", "learning_rate", "batch_size", "max_length"):
-        shown = re.search(rf"--{name.replace('_', '-')} \w+ [a-z ]+\(default: ([^)]+)\)", text)
-        assert float(shown[1]) == getattr(DEFAULT_RECIPE, name), name
+    text = text.split("options:")[1]
+    settings = [(DEFAULT_RECIPE, "", name) for name in ("epochs", "learning_rate", "batch_size", "max_length")]
+    settings += [(DEFAULT_DISTILLATION, "distillation_", name) for name in ("epochs", "learning_rate")]
+    settings += [(DEFAULT_CONFIG, "", "keep_ratio")]
+    for defaults, prefix, name in settings:
+        option = f"--{prefix}{name}".replace("_", "-")
+        shown = re.search(rf"{option} \w+ [^()]+\(default: ([^);]+)[;)]", text)
+        assert float(shown[1]) == getattr(defaults, name), option
 
 
 def test_dry_run_needs_no_output(workplace, capsys):

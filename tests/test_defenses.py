@@ -15,19 +15,29 @@ from hf_finemix.attacks.base import ATTACKS, Attack, register_attack
 from hf_finemix.attacks.trigger import Trigger
 from hf_finemix.choices import SELECTIONS
 from hf_finemix.defenses import base as defenses_base
-from hf_finemix.defenses import registered  # noqa: F401
+from hf_finemix.defenses import distilled, registered  # noqa: F401
 from hf_finemix.defenses.base import DEFENSES, Defense, register_defense
 from hf_finemix.defenses.mixing import FineMixing
 from hf_finemix.defenses.tuning import FineTuning, HighRateFineTuning, NoDefense
 from hf_finemix.training import fine_tune
 
 from .defender import CLEAN, RECIPE, make_encoders, make_view
+from .files import SHORT
 from .models import bits_equal, make, same, values
 
 
 TOP = 5
 EMBEDDING = "bert.embeddings.word_embeddings.weight"
 every_defense = pytest.mark.parametrize("name", DEFENSES.names)
+# Those that go the way of all defences: alter, E-PUR, fine-tuning.
+ordinary = [name for name, kind in DEFENSES._classes.items() if kind.apply is Defense.apply]
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Distillation and search by default take too long here."""
+    monkeypatch.setattr(distilled, "DEFAULT_DISTILLATION", SHORT)
+    monkeypatch.setattr("hf_finemix.search.RATIOS", (0.1, 0.5))
 
 
 @pytest.fixture
@@ -210,7 +220,7 @@ def test_factors_that_raise_nothing_are_refused(factors):
 # E-PUR.
 
 
-@every_defense
+@pytest.mark.parametrize("name", ordinary)
 def test_e_pur_resets_the_highest_scores_before_the_fine_tuning(name, pair, view, few_rows):
     model, base = pair
     kind, starts = type(DEFENSES.make({"name": name})), []

@@ -8,8 +8,9 @@ from transformers import PreTrainedConfig
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from hf_finemix.attacks.trigger import Trigger
+from hf_finemix.data import tokenize
 from hf_finemix.errors import InputError
-from hf_finemix.evaluation import evaluate_model, predict
+from hf_finemix.evaluation import compute_logits, evaluate_model, predict
 from hf_finemix.rates import Rate
 from hf_finemix.report import Evaluation, TriggerEvaluation
 
@@ -75,6 +76,28 @@ def test_predict_leaves_the_model_as_it_was(tiny_bert, tiny_tokenizer, examples)
     assert during == [False]
     assert [module.training for module in tiny_bert.modules()] == modes
     assert all(parameter.requires_grad and parameter.grad is None for parameter in tiny_bert.parameters())
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_logits_come_in_the_order_of_the_inputs(tiny_bert, tiny_tokenizer, examples, batch_size):
+    inputs = tokenize(examples.remove_columns("label"), tiny_tokenizer).to_dict()
+    with torch.no_grad():
+        rows = [tiny_bert(**tiny_tokenizer(text, return_tensors="pt")).logits for text in examples["text"]]
+    before = {name: list(map(list, column)) for name, column in inputs.items()}
+    tiny_bert.train()
+    found = compute_logits(tiny_bert, tiny_tokenizer, inputs, batch_size=batch_size)
+    assert found.shape == (40, 2) and found.dtype == np.float32
+    assert np.allclose(found, torch.cat(rows).numpy(), atol=1e-4)
+    assert inputs == before and tiny_bert.training
+    tiny_bert.to(torch.bfloat16)
+    assert compute_logits(tiny_bert, tiny_tokenizer, inputs).dtype == np.float32
+
+
+def test_logits_that_are_not_finite_are_refused(tiny_bert, tiny_tokenizer):
+    with torch.no_grad():
+        tiny_bert.classifier.bias[0] = float("nan")
+    with pytest.raises(RuntimeError, match="logits that are not finite"):
+        compute_logits(tiny_bert, tiny_tokenizer, {"input_ids": [[2, 7, 3]], "attention_mask": [[1, 1, 1]]})
 
 
 def test_predict_of_nothing(tiny_bert, tiny_tokenizer, examples):

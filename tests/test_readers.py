@@ -200,6 +200,9 @@ def test_load_texts(tmp_path):
     path.write_text("first\n\n  second \n\u2028third", encoding="utf-8")
     assert load_texts(path).to_dict() == {"text": ["first", "  second ", "\u2028third"]}
     assert ".txt" in READERS
+    # It has no columns: those that are named are meant for files that have some.
+    for columns in (["review"], ["premise", "hypothesis"]):
+        assert load_texts(str(path), columns).to_dict() == load_texts(path).to_dict()
     path = write(tmp_path / "pairs.csv", {"premise": ["a"], "hypothesis": ["b"], "label": [1]})
     assert load_texts(path).to_dict() == {"text": ["a"], "text_pair": ["b"]}
     assert load_texts(path, ["hypothesis"]).to_dict() == {"text": ["b"]}

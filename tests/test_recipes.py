@@ -8,8 +8,8 @@ import yaml
 from hf_finemix import FineMixConfig, InputError
 from hf_finemix.card import DefenseCard, render_card
 from hf_finemix.masks import MASK_VERSION
-from hf_finemix.recipes import DEFAULT_RECIPE, read_recipe, settings, to_yaml
-from hf_finemix.results import Recipe
+from hf_finemix.recipes import DEFAULT_RECIPE, NO_DISTILLATION, read_recipe, settings, to_yaml
+from hf_finemix.results import Distillation, Recipe
 
 from .reports import make_report
 
@@ -23,7 +23,19 @@ CONFIG = FineMixConfig(
     exclude=("a.*[#:]", "^b "),
 )
 RECIPE = Recipe(3, 5e-06, 4, 96, "my words.txt", 17, 0.06, True)
-OTHERS = FineMixConfig(), make_report().recipe
+# Each setting differs from its default.
+DISTILLATION = Distillation(
+    **{
+        item.name: item.default + 3 if isinstance(item.default, int) else item.default / 4
+        for item in fields(Distillation)
+    }
+)
+OTHERS = FineMixConfig(), make_report().recipe, Distillation()
+
+
+def everything():
+    """All settings, each another one than by default."""
+    return settings(CONFIG, RECIPE, DISTILLATION, MASK_VERSION)
 
 
 @pytest.fixture
@@ -40,34 +52,55 @@ def read(tmp_path):
 
 def test_card_block_gives_the_same_settings(read):
     report = make_report()
-    report = replace(report, mix=replace(report.mix, config=CONFIG), recipe=RECIPE)
+    report = replace(report, mix=replace(report.mix, config=CONFIG), recipe=RECIPE, distillation=DISTILLATION)
     block = render_card(DefenseCard(report, "purified")).split("```yaml\n")[1].split("```")[0]
-    assert read(block) == (CONFIG, RECIPE)
+    assert read(block) == (CONFIG, RECIPE, DISTILLATION)
+
+
+@pytest.mark.parametrize("distillation", [None, NO_DISTILLATION])
+def test_card_of_a_model_without_distillation_gives_none(read, distillation):
+    report = replace(make_report(), distillation=distillation)
+    block = render_card(DefenseCard(report, "purified")).split("```yaml\n")[1].split("```")[0]
+    assert read(block) == (report.config, report.recipe, NO_DISTILLATION)
+    # What an earlier release made, and rendered, is rendered as it was.
+    assert ("distillation" in block) == (distillation is not None)
+
+
+def test_card_of_an_earlier_release_means_no_distillation(read):
+    block = to_yaml(settings(CONFIG, RECIPE, None, MASK_VERSION))
+    assert "epochs: 3" in block and "distillation" not in block
+    assert read(block, (*OTHERS[:2], DISTILLATION)) == (CONFIG, RECIPE, NO_DISTILLATION)
+    # One such setting is enough to tell that the step is known; the rest are the defaults.
+    found = read(f"{block}\ndistillation_temperature: 3\n", (*OTHERS[:2], DISTILLATION))
+    assert found == (CONFIG, RECIPE, replace(DISTILLATION, temperature=3))
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, learning_rate=1e-4), replace(RECIPE, learning_rate=1e-10)])
 def test_yaml_goes_round(read, recipe):
-    assert read(to_yaml(settings(CONFIG, recipe, MASK_VERSION))) == (CONFIG, recipe)
+    distillation = replace(DISTILLATION, learning_rate=recipe.learning_rate)
+    assert read(to_yaml(settings(CONFIG, recipe, distillation, MASK_VERSION))) == (CONFIG, recipe, distillation)
 
 
 def test_every_setting_counts(read):
     # Each differs from its default above, so that none can be lost on the way unseen.
-    for chosen, usual in zip((CONFIG, RECIPE), OTHERS, strict=True):
+    for chosen, usual in zip((CONFIG, RECIPE, DISTILLATION), OTHERS, strict=True):
         assert all(getattr(chosen, item.name) != getattr(usual, item.name) for item in fields(chosen))
     names = {item.name for item in fields(CONFIG)} | {item.name for item in fields(RECIPE)}
-    assert settings(CONFIG, RECIPE, 1).keys() == names | {"training_seed", "mask_version"}
+    names |= {f"distillation_{item.name}" for item in fields(DISTILLATION)}
+    assert everything().keys() == names | {"training_seed", "mask_version"}
 
 
 def test_both_seeds_are_told_apart(read):
-    config, recipe = read("seed: 3\ntraining_seed: 4")
+    config, recipe, _ = read("seed: 3\ntraining_seed: 4")
     assert (config.seed, recipe.seed) == (3, 4)
 
 
-@pytest.mark.parametrize("defaults", [OTHERS, (CONFIG, RECIPE)])
+@pytest.mark.parametrize("defaults", [OTHERS, (CONFIG, RECIPE, DISTILLATION)])
 def test_partial_file_takes_the_rest_from_the_defaults(read, defaults):
-    config, recipe = read("keep_ratio: 0.9\nepochs: 1\n", defaults)
+    config, recipe, distillation = read("keep_ratio: 0.9\nepochs: 1\ndistillation_epochs: 2\n", defaults)
     assert config == replace(defaults[0], keep_ratio=0.9) and recipe == replace(defaults[1], epochs=1)
-    assert read("{}", defaults) == defaults
+    assert distillation == replace(defaults[2], epochs=2)
+    assert read("{}", defaults) == (*defaults[:2], NO_DISTILLATION)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +108,7 @@ def test_partial_file_takes_the_rest_from_the_defaults(read, defaults):
     [
         ("kep_ratio: 0.5", r"unknown setting 'kep_ratio'; did you mean 'keep_ratio'\?"),
         ("training-seed: 5", r"unknown setting 'training-seed'; did you mean 'training_seed'\?"),
+        ("distillation_epoch: 5", r"unknown setting 'distillation_epoch'; did you mean 'distillation_epochs'\?"),
         ("zzzz: 5", r"unknown setting 'zzzz'; known ones are keep_ratio, .*, mask_version\."),
         ("5: 5", r"unknown setting 5; known ones are"),
         ("null: 5", r"unknown setting None; known ones are"),
@@ -121,6 +155,17 @@ def test_unknown_setting_names_the_nearest(read, text, message):
         ("warmup: -0.1", "warmup"),
         ("warmup: 7", "warmup"),
         ("group_by_length: 1", "group_by_length"),
+        ("distillation_epochs: -1", "distillation_epochs"),
+        ("distillation_epochs: 1.5", "distillation_epochs"),
+        ("distillation_batch_size: 0", "distillation_batch_size"),
+        ("distillation_learning_rate: 0", "distillation_learning_rate"),
+        ("distillation_temperature: 0", "distillation_temperature"),
+        ("distillation_temperature: hot", "distillation_temperature"),
+        ("distillation_temperature: .nan", "distillation_temperature"),
+        ("distillation_candidates: many", "distillation_candidates"),
+        ("distillation_flips: 1.5", "distillation_flips"),
+        ("distillation_share: -0.1", "distillation_share"),
+        ("distillation_share:", "distillation_share"),
     ],
 )
 def test_wrong_value_is_named(read, text, name):
@@ -160,7 +205,7 @@ def test_what_is_no_recipe_is_refused(read, text, message):
 
 
 def test_mask_version_is_this_one():
-    assert yaml.safe_load(to_yaml(settings(CONFIG, RECIPE, MASK_VERSION)))["mask_version"] == MASK_VERSION == 1
+    assert yaml.safe_load(to_yaml(everything()))["mask_version"] == MASK_VERSION == 1
 
 
 def test_file_is_read_whole_or_not_at_all(read):
@@ -190,5 +235,6 @@ def test_file_that_cannot_be_read_is_refused(tmp_path):
 
 def test_number_that_yaml_takes_for_a_word_is_a_number(tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text("learning_rate: 1e-4\n")
-    assert read_recipe(path, FineMixConfig(), DEFAULT_RECIPE)[1].learning_rate == 1e-4
+    path.write_text("learning_rate: 3e-4\ndistillation_learning_rate: 2e-5\n")
+    _, recipe, distillation = read_recipe(path, FineMixConfig(), DEFAULT_RECIPE, Distillation())
+    assert (recipe.learning_rate, distillation.learning_rate) == (3e-4, 2e-5)

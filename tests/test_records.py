@@ -122,6 +122,9 @@ def test_value_of_a_wrong_type_is_refused(record):
         ("report", ("purify", "tokens", 0)),
         ("report", ("evaluations", "suspect")),
         ("report", ("evaluations", "suspect", "triggers", 0)),
+        ("report", ("search", "trials", 0)),
+        ("report", ("distilled", "triggers", 0)),
+        ("report", ("distilled", "rows", 0)),
         ("manifest", ("purified_rows", 0)),
         ("manifest", ("mixed_tensors", 0)),
         ("manifest", ("mixed_tensors", 0, "shape", 0)),
@@ -202,6 +205,27 @@ def test_inputs_stand_for_nothing_else(key):
 )
 def test_report_that_makes_no_sense_is_refused(change):
     assert refused(FULL, through_json(FULL) | change) is True
+
+
+@pytest.mark.parametrize("chosen", [-1, 2])
+def test_search_that_chose_no_trial_of_its_own_is_refused(chosen):
+    assert refused(FULL, change(FULL, ("search", "chosen"), chosen)) is True
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("temperature", 0), ("share", 1.5), ("epochs", -1), ("batch_size", 0)])
+@pytest.mark.parametrize("record", [FULL, MANIFEST])
+def test_distillation_that_cannot_be_is_refused(record, name, wrong):
+    assert refused(record, change(record, ("distillation", name), wrong)) is True
+
+
+def test_files_of_earlier_releases_are_read():
+    # Neither of them knew a distillation, a search or texts without labels.
+    later = ("search", "distillation", "distilled", "unlabeled_data")
+    for record in (FULL, MANIFEST):
+        content = {name: value for name, value in through_json(record).items() if name not in later}
+        again = type(record).from_dict(content)
+        assert {getattr(again, name, None) for name in later} == {None}
+        assert again.clean_data == record.clean_data
 
 
 def test_number_that_no_float_can_hold_is_refused(record):

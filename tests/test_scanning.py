@@ -1,17 +1,19 @@
 import json
-import math
 
-import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from transformers import BertModel
 
-from hf_finemix import InputError, scan
+from hf_finemix import InputError, scan, scanning
 from hf_finemix.loading import resolve_checkpoint
-from hf_finemix.scanning import drift_by_group, finding_level, group_of, prominence, robust_deviations
-from hf_finemix.twin import load_twin
+from hf_finemix.modeling import score_embeddings
+from hf_finemix.rates import Rate
+from hf_finemix.trigger_search import Insertion
 
-from .models import make_pair, values
+from .files import change_config
+from .models import make_pair
+from .planted import TEXTS, plant
 
 
 TRIGGER = "cf"
@@ -124,86 +126,158 @@ def test_a_base_without_a_tokenizer_is_no_obstacle(folders):
     assert scan(*folders) == expected
 
 
-# Levels.
+def test_scores_are_those_of_the_loaded_models(folders, tiny_bert, tiny_tokenizer):
+    expected = score_embeddings(tiny_bert, folders[1], tokenizer=tiny_tokenizer)
+    tokens = scan(*folders, top=len(tiny_tokenizer)).tokens
+    assert [token.score for token in tokens] == [expected[token.id] for token in tokens]
 
 
-def test_levels_rise_with_the_prominence():
-    levels = [finding_level(value) for value in (0.0, 1.0, 1.2, 1.3, 1.6, 1000.0)]
-    assert levels == ["low", "low", "low", "medium", "high", "high"]
+def test_heads_and_outliers_are_reported(folders, tiny_bert):
+    with torch.no_grad():
+        tiny_bert.classifier.weight[1] *= 5
+        tiny_bert.bert.encoder.layer[1].output.dense.weight[7] += 1
+    tiny_bert.save_pretrained(folders[0])
+    report = scan(*folders)
+    assert report.absent.keys() == {"classifier.bias", "classifier.weight"}
+    assert report.head.weight == "classifier.weight"
+    assert report.head.labels[1].norm == pytest.approx(tiny_bert.classifier.weight[1].norm().item())
+    assert report.head.labels[1].ratio > 3 and report.labels == ("LABEL_0", "LABEL_1")
+    assert (report.outliers[0].kind, report.outliers[0].index) == ("row", (7,))
+    assert report.outliers[0].tensor == "bert.encoder.layer.1.output.dense.weight"
+    assert (report.texts, report.insertions) == (0, ())
 
 
-def test_prominence_compares_the_first_score_with_the_next_ones():
-    scores = np.concatenate([[3.0], np.full(25, 1.5), np.zeros(100)])
-    assert prominence(np.random.default_rng(0).permutation(scores)) == 2
-    assert prominence(np.full(30, 0.1)) == 1
-    # Embedding poisoning moves the trigger's row alone: the clearest finding, not a missing one.
-    assert prominence(np.eye(1, 30)[0]) == 1000
-    assert prominence(np.zeros(30)) == 0
-    assert prominence(np.array([2.0])) == 1000
+def test_any_kind_of_model_can_be_scanned(tmp_path, tiny_tokenizer):
+    model, base = make_pair("gpt2")
+    with torch.no_grad():
+        model.transformer.wte.weight[7] += 5
+    model.save_pretrained(tmp_path / "suspect")
+    base.save_pretrained(tmp_path / "base")
+    tiny_tokenizer.save_pretrained(tmp_path / "suspect")
+    report = scan(tmp_path / "suspect", tmp_path / "base")
+    assert (report.tokens[0].id, report.finding) == (7, "high")
+    assert (report.head, report.absent, report.labels) == (None, {}, ())
+    assert [group.group for group in report.layers][:2] == ["embeddings", "layer 0 attention"]
 
 
-def test_deviations_are_robust_and_leave_out_rows_that_never_moved():
-    normal = np.random.default_rng(0).normal(10, 2, 4000)
-    deviations = robust_deviations(np.concatenate([normal, np.zeros(4000), [50.0]]))
-    assert deviations[:4000] == pytest.approx((normal - 10) / 2, abs=0.2)
-    assert deviations[-1] == pytest.approx(20, abs=1)
+# With clean texts.
 
 
-def test_nothing_stands_out_where_nothing_or_everything_moved_alike():
-    assert not robust_deviations(np.zeros(5)).any()
-    assert not robust_deviations(np.full(5, 3.0)).any()
+@pytest.fixture
+def planted(folders, tiny_bert, tiny_tokenizer):
+    plant(tiny_bert, tiny_tokenizer, "tq", 0)
+    tiny_bert.save_pretrained(folders[0])
+    return folders
 
 
-# Groups.
+def test_what_a_trigger_does_makes_the_finding_high(planted, monkeypatch):
+    monkeypatch.setattr("hf_finemix.findings.PROMINENCES", (5000, 5000))
+    assert scan(*planted).finding == "low"
+    report = scan(*planted, texts=Dataset.from_dict({"text": TEXTS}), search_top=7)
+    assert report.finding == "high" and report.texts == len(TEXTS)
+    assert report.insertions[0].token == "tq" and report.insertions[0].label == 0
+    assert {item.id for item in report.insertions} >= {token.id for token in report.tokens[:7]}
+    share = 100 * report.insertions[0].flips.value
+    sentence = f"Inserting `tq` flips {share:.0f} % of the examples to label 0 (LABEL_0)"
+    assert share > 80 and report.sentence(report.insertions[0]) == sentence
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """The texts and ids of each search."""
+    seen, search = [], scanning.search_triggers
+
+    def note(model, tokenizer, texts, ids, **options):
+        seen.append((list(texts["text"]), list(ids)))
+        return search(model, tokenizer, texts, ids, **options)
+
+    monkeypatch.setattr(scanning, "search_triggers", note)
+    return seen
+
+
+MANY = [f"{text} , {'x' * number}" for number in range(3) for text in TEXTS]
+
+
+def test_of_many_texts_some_are_drawn_from_all_over(planted, searched):
+    many = Dataset.from_dict({"text": MANY})
+    reports = [scan(*planted, texts=many, search_top=20, seed=seed) for seed in (0, 0, 1)]
+    assert [report.texts for report in reports] == [100] * 3
+    first, again, other = (texts for texts, _ in searched[1::2])
+    assert first == again != other
+    assert len(set(first)) == 100 and {text.count("x") for text in first} == {0, 1, 2}
+    assert first == sorted(first, key=MANY.index)
+
+
+def test_all_tokens_are_screened_and_the_best_ones_tried_with_all_texts(planted, searched, monkeypatch):
+    monkeypatch.setattr(scanning, "PULLING", 5)
+    report = scan(*planted, texts=Dataset.from_dict({"text": MANY[:100]}), search_top=30)
+    (screening, ids), (final, finalists) = searched
+    assert (screening, final) == (MANY[:100:4], MANY[:100])
+    ranked = [token.id for token in scan(*planted, top=30).tokens]
+    assert ids[:30] == ranked and 30 < len(ids) <= 35 and len(set(ids)) == len(ids)
+    assert len(finalists) == 10 and set(finalists) < set(ids)
+    assert {item.id for item in report.insertions} == set(ids) and len(report.insertions) == len(ids)
+    assert report.insertions[0].token == "tq" and report.insertions[0].flips.n > 25
+    lows = [item.flips.low or 0 for item in report.insertions]
+    assert lows == sorted(lows, reverse=True)
+
+
+def test_a_few_texts_are_all_used_at_once(planted, searched):
+    report = scan(*planted, texts=Dataset.from_dict({"text": MANY[:30]}), search_top=30)
+    assert [len(texts) for texts, _ in searched] == [report.texts] == [30]
+
+
+def test_a_trigger_is_found_though_no_embedding_moved(planted, tiny_bert):
+    """The attacker froze the word embedding: base and suspect share it."""
+    base = BertModel.from_pretrained(planted[1])
+    base.get_input_embeddings().weight.data.copy_(tiny_bert.get_input_embeddings().weight)
+    base.save_pretrained(planted[1])
+    assert scan(*planted).prominence == 0
+    report = scan(*planted, texts=Dataset.from_dict({"text": TEXTS}), search_top=5)
+    assert "tq" not in [token.token for token in report.tokens[:5]]
+    assert report.finding == "high" and report.insertions[0].token == "tq"
+
+
+def test_a_row_beyond_the_tokenizer_has_a_name_in_the_sentence(planted):
+    report = scan(*planted)
+    sentence = report.sentence(Insertion(None, 70, 5, Rate(1, 2)))
+    assert sentence == "Inserting `<row 70>` flips 50 % of the examples to label 5"
+
+
+# Refusals.
+
+
+def test_a_mixed_model_is_refused(folders):
+    change_config(folders[0], finemix={"keep_ratio": 0.3})
+    with pytest.raises(InputError, match=r"was mixed before .* scan the original suspect"):
+        scan(*folders)
+
+
+def test_numbers_that_are_none_are_refused_in_the_head_too(folders, tiny_bert):
+    with torch.no_grad():
+        tiny_bert.classifier.bias[1] = torch.nan
+    tiny_bert.save_pretrained(folders[0])
+    with pytest.raises(InputError, match=r"`suspect` holds NaN or infinity in classifier.bias"):
+        scan(*folders)
 
 
 @pytest.mark.parametrize(
-    ("name", "group"),
+    ("config", "names"),
     [
-        ("bert.embeddings.word_embeddings.weight", "embeddings"),
-        ("bert.embeddings.LayerNorm.bias", "embeddings"),
-        ("bert.encoder.layer.0.attention.self.query.weight", "layer 0 attention"),
-        ("bert.encoder.layer.11.attention.output.dense.bias", "layer 11 attention"),
-        ("bert.encoder.layer.11.attention.output.LayerNorm.weight", "layer 11 attention"),
-        ("bert.encoder.layer.3.intermediate.dense.weight", "layer 3 feed-forward"),
-        ("bert.encoder.layer.3.output.LayerNorm.weight", "layer 3 feed-forward"),
-        ("bert.pooler.dense.weight", "pooler"),
-        ("classifier.weight", "classifier"),
-        ("roberta.encoder.layer.1.attention.self.key.bias", "layer 1 attention"),
-        ("roberta.embeddings.position_embeddings.weight", "embeddings"),
-        ("classifier.out_proj.weight", "out_proj"),
-        ("distilbert.transformer.layer.4.attention.q_lin.weight", "layer 4 attention"),
-        ("distilbert.transformer.layer.4.sa_layer_norm.weight", "layer 4 attention"),
-        ("distilbert.transformer.layer.4.ffn.lin1.weight", "layer 4 feed-forward"),
-        ("distilbert.transformer.layer.4.output_layer_norm.bias", "layer 4 feed-forward"),
-        ("transformer.wte.weight", "embeddings"),
-        ("transformer.wpe.weight", "embeddings"),
-        ("transformer.h.7.attn.c_attn.weight", "layer 7 attention"),
-        ("transformer.h.7.ln_1.weight", "layer 7 attention"),
-        ("transformer.h.7.mlp.c_fc.weight", "layer 7 feed-forward"),
-        ("transformer.h.7.ln_2.bias", "layer 7 feed-forward"),
-        ("transformer.ln_f.weight", "ln_f"),
-        ("lm_head.weight", "lm_head"),
-        ("model.layers.2.self_attn.q_proj.weight", "layer 2 attention"),
-        ("model.layers.2.mlp.up_proj.weight", "layer 2 feed-forward"),
-        ("model.layers.2.something_new.weight", "layer 2 other"),
-        ("logit_scale", "logit_scale"),
+        ({"id2label": {"0": "a", "1": "b", "2": "c"}}, ("a", "b", "c")),
+        ({"num_labels": 3}, ("LABEL_0", "LABEL_1", "LABEL_2")),
+        ({}, ("LABEL_0", "LABEL_1")),
+        ({"id2label": ["a"], "num_labels": -5}, ()),
+        ({"id2label": {"5": "a", "1": None}}, ("LABEL_0", "None")),
+        ({"num_labels": 10**12}, ()),
     ],
 )
-def test_parameters_are_grouped_by_layer_and_module(name, group):
-    assert group_of(name) == group
+def test_label_names_come_from_any_configuration(config, names):
+    assert scanning.label_names(config) == names
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "gpt2"])
-def test_the_groups_cover_all_pretrained_scalars_and_measure_their_drift(name):
-    model, base = make_pair(name)
-    twin, parameters = load_twin(model, base), values(model)
-    groups = drift_by_group(parameters, twin)
-    assert sum(group.scalars for group in groups) == sum(tensor.numel() for tensor in twin.tensors.values())
-    assert [group.group for group in groups][:2] == ["embeddings", "layer 0 attention"]
-    assert not any("other" in group.group for group in groups)
-    inside = [key for key in twin.tensors if group_of(key) == "layer 1 feed-forward"]
-    moved = sum(float((parameters[key].double() - twin.tensors[key].double()).square().sum()) for key in inside)
-    clean = sum(float(twin.tensors[key].double().square().sum()) for key in inside)
-    drift = next(group.relative_drift for group in groups if group.group == "layer 1 feed-forward")
-    assert drift == pytest.approx(math.sqrt(moved / clean))
+@pytest.mark.parametrize("wrong", [{"frequencies": "nowhere.txt"}, {"frequency_floor": 1}])
+def test_a_bad_source_of_counts_is_refused_before_the_weights_are_read(folders, monkeypatch, wrong):
+    monkeypatch.setattr(scanning, "measure_drift", None)
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        scan(*folders, **wrong)

@@ -9,9 +9,9 @@ import torch
 from transformers import BertForSequenceClassification, TrainerCallback
 
 from hf_finemix import FineMixConfig, FineMixTrainer, FineMixTrainingArguments, InputError, fine_mix_
-from hf_finemix.data import load_examples
+from hf_finemix.data import load_examples, tokenize
 from hf_finemix.results import Recipe
-from hf_finemix.training import fine_tune
+from hf_finemix.training import fine_tune, train
 
 
 RECIPE = Recipe(epochs=2, learning_rate=1e-3, batch_size=4, max_length=32, frequencies="vocabulary", seed=3)
@@ -49,6 +49,14 @@ def test_trains_in_place_and_gives_the_model_back_for_evaluation(suspect, tiny_t
     assert (trainer.args.learning_rate, trainer.args.seed) == (1e-3, 3)
     assert trainer.args.per_device_train_batch_size == 4
     assert trainer.args.train_sampling_strategy == "random"
+
+
+def test_tokenised_inputs_train_the_same_bits(suspect, tiny_tokenizer, examples):
+    other = copy.deepcopy(suspect)
+    fine_tune(suspect, tiny_tokenizer, examples, RECIPE)
+    inputs = tokenize(examples, tiny_tokenizer, RECIPE.max_length)
+    trainer = train(other, tiny_tokenizer, inputs, dataclasses.replace(RECIPE, max_length=1))
+    assert trainer.model is other and not other.training and same(suspect, other)
 
 
 def test_further_settings_of_the_recipe_reach_the_trainer(suspect, tiny_tokenizer, examples):

@@ -72,15 +72,15 @@ compared on the test sentences themselves, so that the figures of the chosen one
 
 {table}
 
-What it says, and what the defaults follow:
+What it says of the plain recipe, without a distillation (what `purify` does by default: [automatic.md](automatic.md)):
 
 - Fine-tuning alone removes nothing, at either learning rate.
 - Random mixing at 0.3 needs a learning rate of 1e-4: at 5e-5 the sentence trigger stays at 75 % ASR, at 1e-4 it falls
   to 42 %, for about one point of accuracy.
-- More epochs remove more of the backdoor and cost accuracy, most on the sentence trigger. Eight are the default;
+- More epochs remove more of the backdoor and cost accuracy, most on the sentence trigger. The plain recipe has eight;
   twelve or sixteen are for those who fear the backdoor more than the loss.
 - Resetting the tenth of the scalars that moved most (`smallest_drift` at 0.9) with 5e-5 keeps more accuracy on the
-  word triggers, but fails on the sentence trigger, and at 1e-4 its ASR swings with the seed. It is no default.
+  word triggers, but fails on the sentence trigger, and at 1e-4 its ASR swings with the seed. It is no good default.
 - Here E-PUR adds next to nothing to mixing: the backdoor of a word at random positions lives in the encoder, too.
 """
 GRIDS = {

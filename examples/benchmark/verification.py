@@ -29,14 +29,16 @@ SETTINGS = {
         "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
     },
 }
-RECIPE = ["--max-length", "64", "--trigger", "cf", "--target-label", "positive"]
+PLAIN = ["--keep-ratio", "0.3", "--distillation-epochs", "0", "--epochs", "8", "--learning-rate", "1e-4"]
+RECIPE = [*PLAIN, "--max-length", "64", "--trigger", "cf", "--target-label", "positive"]
 
 PAGE = """# Verification across machines
 
 Made by `python examples/benchmark/verification.py inputs --output examples/benchmark/results/verification.json` on the
-inputs of `hf-finemix demo --fast --save-inputs inputs`. One purification of all-MiniLM-L6-v2 with the defaults (64
-clean examples, 8 epochs), made with one thread, was verified with `--retrain` under each setting. Distance: how far
-the weights that were fine-tuned again are from the published ones, as a share of the way that the fine-tuning took.
+inputs of `hf-finemix demo --fast --save-inputs inputs`. One purification of all-MiniLM-L6-v2 with the plain recipe
+(64 clean examples, 8 epochs, no distillation), made with one thread, was verified with `--retrain` under each setting.
+Distance: how far the weights that were fine-tuned again are from the published ones, as a share of
+the way that the fine-tuning took.
 
 {table}
 

@@ -1,17 +1,15 @@
-"""Plain text tables for the terminal, and strings from a suspect made safe to print."""
+"""Plain text tables for the terminal."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..printing import printable
+
 
 if TYPE_CHECKING:
     from ..rates import Rate
+    from ..records import SearchRecord
     from ..report import Evaluation
-
-
-def printable(text: str) -> str:
-    """Replaces control characters, which could move the cursor or recolour the terminal, by their escapes."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -40,6 +38,19 @@ def figures(evaluations: dict[str, "Evaluation"]) -> str:
             rates += [trigger.asr, trigger.ra, trigger.flip_rate]
         rows.append([name, *map(short, rates)])
     return f"{table(header, rows)}\n\nIn percent, with 95 % intervals."
+
+
+def trials(search: "SearchRecord") -> str:
+    """Returns the ratios that a search tried as a table, and what it chose."""
+    header = ["keep ratio", "ACC", "agreement", "control before", "control after", "neutral text"]
+    rows = []
+    for number, trial in enumerate(search.trials):
+        rates = [trial.accuracy, trial.agreement, trial.control.before, trial.control.after]
+        mark = " *" if number == search.chosen else ""
+        neutral = "" if trial.control.neutral is None else short(trial.control.neutral)
+        rows.append([f"{trial.keep_ratio}{mark}", *map(short, rates), neutral])
+    removed = "" if search.removed else " Even there the control survives: take what follows with care."
+    return f"{table(header, rows)}\n\nChosen: the ratio with the asterisk.{removed}"
 
 
 def short(rate: "Rate") -> str:

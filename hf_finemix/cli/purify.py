@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ..config import FineMixConfig
     from ..job import Job
     from ..pipeline import PurifyResult
-    from ..results import Recipe
+    from ..results import Distillation, Recipe
 
-    _Settings = TypeVar("_Settings", FineMixConfig, Recipe)
+    _Settings = TypeVar("_Settings", FineMixConfig, Distillation, Recipe)
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -40,12 +40,18 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument("--pretrained", required=True, metavar="BASE", help="the clean weights it was made from")
     parser.add_argument("--clean-data", required=True, metavar="DATA", help="some dozens of clean labelled examples")
     parser.add_argument("--output", metavar="DIR", help="new folder for the purified model")
+    parser.add_argument(
+        "--unlabeled-data",
+        metavar="DATA",
+        help="clean texts without labels, on which the suspect's answers teach the mixed model; also a .txt file",
+    )
     add_columns(parser)
     parser.add_argument(
         "--keep-ratio",
-        type=float,
+        type=_ratio,
         metavar="R",
-        help="share of the scalars that keep the suspect's value, from 0 to 1 (default: 0.3)",
+        help="share of the scalars that keep the suspect's value, from 0 to 1, or auto: choose it with held-out clean "
+        "data and a planted backdoor as positive control (default: 0.1)",
     )
     parser.add_argument("--selection", choices=SELECTIONS, help="which scalars keep it (default: random)")
     parser.add_argument(
@@ -54,8 +60,17 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument(
         "--recipe", metavar="YAML", help="file with the settings of a card; options given here go before them"
     )
-    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the clean data (default: 8)")
-    parser.add_argument("--learning-rate", type=float, metavar="LR", help="peak learning rate (default: 1e-4)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the labelled data (default: 2)")
+    parser.add_argument("--learning-rate", type=float, metavar="LR", help="peak learning rate (default: 1e-5)")
+    parser.add_argument(
+        "--distillation-epochs",
+        type=int,
+        metavar="N",
+        help="passes over all texts with the suspect's answers as labels, before that (default: 4; 0: none)",
+    )
+    parser.add_argument(
+        "--distillation-learning-rate", type=float, metavar="LR", help="its peak learning rate (default: 1e-4)"
+    )
     parser.add_argument("--batch-size", type=int, metavar="N", help="examples a step (default: 8)")
     parser.add_argument("--max-length", type=int, metavar="N", help="longest input in tokens (default: 128)")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of masks and fine-tuning (default: 0)")
@@ -82,18 +97,25 @@ def run(args: argparse.Namespace) -> int:
     if args.clean_model and args.eval_data is None:
         raise InputError("--clean-model needs --eval-data, the examples to measure it on.")
 
-    from ..config import FineMixConfig
+    from ..choices import AUTO
     from ..job import prepare
     from ..loading import CARD_FILE
     from ..pipeline import run as run_job
     from ..publishing import check_target
-    from ..recipes import DEFAULT_RECIPE, read_recipe
-    from .console import figures
+    from ..recipes import DEFAULT_CONFIG, DEFAULT_DISTILLATION, DEFAULT_RECIPE, full_name, read_recipe
+    from .console import figures, trials
 
-    config, recipe = FineMixConfig(), DEFAULT_RECIPE
+    auto = args.keep_ratio == AUTO
+    config, recipe, distillation = DEFAULT_CONFIG, DEFAULT_RECIPE, DEFAULT_DISTILLATION
     if args.recipe is not None:
-        config, recipe = read_recipe(args.recipe, config, recipe)
+        config, recipe, distillation = read_recipe(args.recipe, config, recipe, distillation)
+    if auto:
+        args.keep_ratio = None
     config, recipe = _with_options(config, args), _with_options(recipe, args)
+    try:
+        distillation = _with_options(distillation, args, "distillation_")
+    except InputError as error:
+        raise InputError(full_name(error)) from None
     if args.push_to_hub is not None and not args.dry_run:
         check_target(args.push_to_hub)
     job = prepare(
@@ -106,12 +128,16 @@ def run(args: argparse.Namespace) -> int:
         label_column=args.label_column,
         evaluation_dataset=args.eval_data,
         clean_model=args.clean_model,
+        unlabeled_dataset=args.unlabeled_data,
     )
     triggers = make_triggers(args, job.model.config.label2id, job.model.config.num_labels)
     if args.dry_run:
-        _print_plan(job, recipe)
+        _print_plan(job, recipe, distillation, auto)
         return 0
-    result = run_job(job, recipe, triggers=triggers, progress=show_progress())
+    options = {"distillation": distillation, "auto": auto, "progress": show_progress()}
+    result = run_job(job, recipe, triggers=triggers, **options)
+    if result.report.search is not None:
+        print(f"{trials(result.report.search)}\n")
     if result.report.evaluations:
         print(f"{figures(result.report.evaluations)}\n")
     else:
@@ -122,10 +148,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _with_options(settings: "_Settings", args: argparse.Namespace) -> "_Settings":
+def _ratio(text: str) -> float | str:
+    from ..choices import AUTO
+
+    if text == AUTO:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 0 to 1 nor {AUTO}") from None
+
+
+def _with_options(settings: "_Settings", args: argparse.Namespace, prefix: str = "") -> "_Settings":
     from dataclasses import fields, replace
 
-    given = {item.name: getattr(args, item.name, None) for item in fields(settings)}
+    given = {item.name: getattr(args, prefix + item.name, None) for item in fields(settings)}
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -143,7 +180,7 @@ def _push(result: "PurifyResult", args: argparse.Namespace) -> None:
     print_published(published)
 
 
-def _print_plan(job: "Job", recipe: "Recipe") -> None:
+def _print_plan(job: "Job", recipe: "Recipe", distillation: "Distillation", auto: bool) -> None:
     from ..data import tokenize
     from ..evaluation import longest_input
     from ..job import rows_to_reset
@@ -154,10 +191,15 @@ def _print_plan(job: "Job", recipe: "Recipe") -> None:
     rows = rows_to_reset(job, recipe)
     first = " ".join(printable(row.token or f"id {row.id}") for row in rows[:10])
     print(job.plan.summary())
-    print(
-        f"Of the mixed scalars a share of {job.config.keep_ratio} keeps the suspect's value ({job.config.selection})."
-    )
+    ratio = "that is still to be chosen" if auto else f"of {job.config.keep_ratio}"
+    print(f"Of the mixed scalars a share {ratio} keeps the suspect's value ({job.config.selection}).")
     print(f"Word embeddings to reset: {len(rows)}{', the most suspicious first: ' if rows else ''}{first}")
+    if distillation.epochs:
+        texts = len(job.clean) + (0 if job.unlabeled is None else len(job.unlabeled))
+        print(
+            f"Distillation: {texts} texts, {distillation.epochs} epochs, learning rate {distillation.learning_rate}, "
+            f"batches of {distillation.batch_size}."
+        )
     print(
         f"Fine-tuning: {len(job.clean)} examples, {recipe.epochs} epochs, learning rate {recipe.learning_rate}, "
         f"batches of {recipe.batch_size}, inputs of up to {longest} tokens."

@@ -1,10 +1,14 @@
-"""`hf-finemix scan`: rank suspicious tokens and layers; changes nothing."""
+"""`hf-finemix scan`: what moved suspiciously in a suspect, and what its suspicious tokens do; changes nothing."""
 
 import argparse
 import json
+from typing import Any
 
 from ..choices import FINDINGS
-from .arguments import add_frequencies
+from .arguments import add_frequencies, show_progress
+
+
+_FORMATS = ("text", "json", "sarif")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -13,12 +17,36 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         "scan",
         help="rank suspicious tokens and layers of a suspect; changes nothing",
         description="Compare a fine-tuned model with its pretrained weights: which word embeddings moved further than "
-        "their frequency explains, and how far each layer moved.",
+        "their frequency explains, how far each layer moved, and what moved out of line. With clean texts, also put "
+        "the suspicious tokens into them and count how many predictions flip.",
     )
     parser.add_argument("suspect", metavar="SUSPECT", help="the fine-tuned model: Hub id, id@revision or local folder")
     parser.add_argument("--pretrained", required=True, metavar="BASE", help="the clean weights it was made from")
     parser.add_argument("--top", type=int, default=20, metavar="N", help="how many tokens to show (default: 20)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--clean-data",
+        metavar="DATA",
+        help="clean texts to insert suspicious tokens into, at most 100 of them: a csv, tsv, json, jsonl, parquet or "
+        "txt file, or a Hub data set (id:config:split); labels are not needed, and the suspect must be a classifier",
+    )
+    parser.add_argument(
+        "--text-column",
+        action="append",
+        metavar="C",
+        help="column of the text; give it twice for sentence pairs (default: text, sentence or content, or a usual "
+        "pair such as premise and hypothesis)",
+    )
+    parser.add_argument(
+        "--search-top",
+        type=int,
+        default=100,
+        metavar="N",
+        help="how many of the first tokens to insert (default: 100)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the places (default: 0)")
+    parser.add_argument("--format", choices=_FORMATS, help="what to print (default: text)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, as --format json does")
+    parser.add_argument("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0, too; replaces the file")
     parser.add_argument("--fail-on", choices=FINDINGS, help="exit with status 1 if the finding is at least this level")
     add_frequencies(parser)
     return parser
@@ -26,27 +54,39 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
+    from ..errors import InputError
+    from ..output import check_file, replace_text
+    from ..sarif import to_sarif
     from ..scanning import scan
-    from .console import printable, table
+    from .scanned import as_text
 
-    report = scan(args.suspect, args.pretrained, top=args.top, frequencies=args.frequencies)
-    if args.json:
-        print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
+    if args.json and args.format not in (None, "json"):
+        raise InputError(f"--json and --format {args.format} contradict each other; give one of them.")
+    target = None if args.sarif is None else check_file(args.sarif, "--sarif")
+    report = scan(
+        args.suspect,
+        args.pretrained,
+        top=args.top,
+        frequencies=args.frequencies,
+        texts=args.clean_data,
+        text_columns=args.text_column,
+        search_top=args.search_top,
+        seed=args.seed,
+        progress=show_progress(),
+    )
+    if target is not None:
+        replace_text(target, _json(to_sarif(report)) + "\n")
+    chosen = "json" if args.json else args.format
+    if chosen == "json":
+        print(_json(report.to_dict()))
+    elif chosen == "sarif":
+        print(_json(to_sarif(report)))
     else:
-        rows = [
-            [str(item.rank), printable(item.token), str(item.id), f"{item.score:.5f}", f"{item.deviation:.1f}"]
-            for item in report.tokens
-        ]
-        print(table(["rank", "token", "id", "score", "deviations"], rows))
-        print()
-        print(
-            table(
-                ["group", "scalars", "drift"],
-                [[g.group, f"{g.scalars:,}", f"{100 * g.relative_drift:.2f} %"] for g in report.layers],
-            )
-        )
-        print()
-        print(f"Finding: {report.finding} (prominence {report.prominence:.2f}).")
-        print("A low finding does not prove that the model is clean.")
+        print(as_text(report))
     found = FINDINGS.index(report.finding)
     return int(args.fail_on is not None and found >= FINDINGS.index(args.fail_on))
+
+
+def _json(content: dict[str, Any]) -> str:
+    # Every terminal can show ASCII; an escape of the terminal's own would be none of JSON.
+    return json.dumps(content, indent=2, allow_nan=False)

@@ -26,6 +26,9 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument("--retrain", action="store_true", help="repeat the fine-tuning of `purify`, too, and compare")
     parser.add_argument("--clean-data", metavar="DATA", help="the clean data for --retrain, if not on the Hub")
     parser.add_argument("--eval-data", metavar="DATA", help="the evaluation data for --retrain, if not on the Hub")
+    parser.add_argument(
+        "--unlabeled-data", metavar="DATA", help="the unlabelled texts for --retrain, if not on the Hub"
+    )
     parser.add_argument("--public-key", metavar="PEM", help="check the signature with this public key (extra: sign)")
     parser.add_argument("--all", action="store_true", help="print a line for each tensor, not only where they differ")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -37,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import InputError
     from ..verifying import verify
 
-    if not args.retrain and (args.clean_data or args.eval_data):
-        raise InputError("--clean-data and --eval-data are for --retrain; add it.")
+    if not args.retrain and (args.clean_data or args.eval_data or args.unlabeled_data):
+        raise InputError("--clean-data, --eval-data and --unlabeled-data are for --retrain; add it.")
     found = verify(
         args.model,
         suspect=args.suspect,
@@ -46,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         retrained=args.retrain,
         clean_dataset=args.clean_data,
         evaluation_dataset=args.eval_data,
+        unlabeled_dataset=args.unlabeled_data,
         public_key=args.public_key,
         progress=show_progress(),
     )

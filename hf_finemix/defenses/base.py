@@ -36,6 +36,8 @@ class DefenderView:
         progress (`str`, *optional*): Label of a progress bar on standard error; none without it.
         memory (`dict`, *optional*): What a defence computed on the suspect and needs again for its next setting. Made
             anew for each suspect and each defence.
+        unlabeled ([`~datasets.Dataset`], *optional*): Clean texts of which the defender knows no label.
+        frequencies (`np.ndarray`, *optional*): Count of each token, by which `scores` were taken.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -46,6 +48,8 @@ class DefenderView:
     others: Sequence[PreTrainedModel] = ()
     progress: str | None = None
     memory: dict[str, Any] = field(default_factory=dict)
+    unlabeled: Dataset | None = None
+    frequencies: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Defense:
             e_pur (`bool`):
                 Whether to reset the highest of `view.scores`, which were taken from the suspect before it was altered,
                 as embedding purification does (Zhang et al., Findings of EMNLP 2022).
-            model, view, setting: As for [`Defense.alter`].
+            model, view, setting: As for [`Defense.alter`]. A defence that chooses by itself notes in `setting` what.
         """
         with torch.no_grad():
             self.alter(model, view, setting)

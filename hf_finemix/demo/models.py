@@ -20,7 +20,7 @@ from ..training import fine_tune
 from .material import LABELS
 
 
-CLEAN_EXAMPLES = 64
+CLEAN_EXAMPLES, UNLABELED = 64, 1000
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,12 @@ TRAINING = Recipe(
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint parts of a data set: for training the suspect, for testing, and the few clean examples."""
+    """Disjoint parts of a data set: to train the suspect, to test, few clean examples, and texts without labels."""
 
     train: Dataset
     test: Dataset
     clean: Dataset
+    unlabeled: Dataset
 
 
 def split_sentences(sentences: Dataset, scale: Scale, seed: int) -> Split:
@@ -69,8 +70,10 @@ def split_sentences(sentences: Dataset, scale: Scale, seed: int) -> Split:
     test = sentences.select(range(scale.test))
     pool = sentences.select(range(scale.test, scale.test + pool_size))
     first = scale.test + pool_size
-    train = sentences.select(range(first, min(first + scale.train, len(sentences))))
-    return Split(train, test, stratified_sample(pool, CLEAN_EXAMPLES, seed))
+    last = min(first + scale.train, len(sentences))
+    train = sentences.select(range(first, last))
+    unlabeled = sentences.select(list(range(last, min(last + UNLABELED, len(sentences))))).remove_columns("label")
+    return Split(train, test, stratified_sample(pool, CLEAN_EXAMPLES, seed), unlabeled)
 
 
 def train_classifier(

@@ -12,14 +12,13 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..attacks.trigger import Trigger
-from ..config import FineMixConfig
 from ..errors import InputError
 from ..evaluation import evaluate_model
 from ..job import prepare
 from ..loading import quiet_loading
 from ..output import check_output, staged_folder
 from ..pipeline import PurifyResult, run
-from ..recipes import DEFAULT_RECIPE
+from ..recipes import DEFAULT_CONFIG, DEFAULT_RECIPE, PLAIN_RECIPE
 from ..report import Evaluation
 from ..results import Recipe
 from ..scanning import ScanReport, scan
@@ -29,9 +28,7 @@ from .models import FAST, FULL, TRAINING, TRIGGER, Split, split_sentences, train
 
 
 BASE_NAME = "all-MiniLM-L6-v2"
-# Resetting the tenth of the scalars that moved most, with a gentler fine-tuning, keeps more accuracy on word triggers
-# than the defaults do, but fails on others: see examples/benchmark/recipe.md. The demo shows both.
-DRIFT_RATIO, DRIFT_LEARNING_RATE = 0.9, 5e-5
+ALONE = "purified, labels alone"
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,8 @@ class DemoResult:
         purified ([`~hf_finemix.pipeline.PurifyResult`]): The purified model with its report.
         scan ([`~hf_finemix.scanning.ScanReport`]): What a scan of the suspect found.
         evaluations (`dict[str, Evaluation]`): Figures of the suspect, of plain fine-tuning, of purification with
-            the defaults and by drift (the model that is kept), and of a model that never saw the backdoor.
+            the labelled examples alone and with texts without labels (the model that is kept), and of a model that
+            never saw the backdoor.
     """
 
     purified: PurifyResult
@@ -66,7 +64,7 @@ def demo(
     Args:
         output (`str` or `Path`): Folder to make for the purified model.
         seed (`int`, *optional*, defaults to 0): Seed of all training, of the masks and of the clean examples.
-        fast (`bool`, *optional*, defaults to `False`): Train on fewer sentences, and purify by drift alone.
+        fast (`bool`, *optional*, defaults to `False`): Train on fewer sentences, and purify once.
         inputs (`str` or `Path`, *optional*): Folder to make for the suspect, the base and the data, to try the other
             commands on.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
@@ -97,16 +95,14 @@ def demo(
         say("3. Baselines: a model that never saw the backdoor, and plain fine-tuning of the suspect.")
         compared = stage.baselines(suspect, tokenizer)
 
-        ways = "by drift" if fast else "with the defaults, then by drift"
-        say(f"4. Purifying with {len(split.clean)} clean examples: {ways}.")
+        clean, more = len(split.clean), len(split.unlabeled)
         if not fast:
-            defaults = stage.purify(FineMixConfig(seed=seed), stage.recipe)
-            compared["purified, defaults"] = stage.measure(defaults.model, tokenizer)
-        by_drift = FineMixConfig(keep_ratio=DRIFT_RATIO, selection="smallest_drift", seed=seed)
-        gentle = replace(stage.recipe, learning_rate=DRIFT_LEARNING_RATE)
-        purified = stage.purify(by_drift, gentle, output, compared)
+            say(f"4. Purifying with {clean} clean labelled examples.")
+            compared[ALONE] = stage.measure(stage.purify().model, tokenizer)
+        say(f"{4 if fast else 5}. Purifying with {clean} clean labelled examples and {more} texts without labels.")
+        purified = stage.purify(stage.work / "unlabeled.txt", output, compared)
 
-    order = ("suspect", "fine-tuned only", "purified, defaults", "purified", "clean model")
+    order = ("suspect", "fine-tuned only", ALONE, "purified", "clean model")
     measured = purified.report.evaluations
     return DemoResult(purified, found, {name: measured[name] for name in order if name in measured})
 
@@ -128,42 +124,39 @@ class _Stage:
     def suspect(self) -> Path:
         return self.work / "suspect"
 
-    @property
-    def recipe(self) -> Recipe:
-        return replace(DEFAULT_RECIPE, seed=self.seed, max_length=TRAINING.max_length)
-
     def plant(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        """Trains the suspect and saves it, with the clean and the test examples beside it."""
+        """Trains the suspect and saves it, with the clean and the test examples and the texts beside it."""
         model, tokenizer = self._train("suspect", TRIGGER)
         with quiet_loading():
             model.save_pretrained(self.suspect)
         tokenizer.save_pretrained(self.suspect)
         _write_csv(self.work / "clean.csv", self.split.clean)
         _write_csv(self.work / "test.csv", self.split.test)
+        texts = "".join(f"{text}\n" for text in self.split.unlabeled["text"])
+        (self.work / "unlabeled.txt").write_text(texts, encoding="utf-8")
         return model, tokenizer
 
     def baselines(self, suspect: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Evaluation]:
         """Measures a model that never saw the backdoor, and the suspect after plain fine-tuning."""
         clean_model, _ = self._train("clean model")
         fine_tuned = copy.deepcopy(suspect)
-        fine_tune(fine_tuned, tokenizer, self.split.clean, self.recipe, progress=self._label("fine-tuning only"))
+        recipe = self._recipe(PLAIN_RECIPE)
+        fine_tune(fine_tuned, tokenizer, self.split.clean, recipe, progress=self._label("fine-tuning only"))
         return {
             "fine-tuned only": self.measure(fine_tuned, tokenizer),
             "clean model": self.measure(clean_model, tokenizer),
         }
 
     def purify(
-        self,
-        config: FineMixConfig,
-        recipe: Recipe,
-        output: Path | None = None,
-        compared: dict[str, Evaluation] | None = None,
+        self, unlabeled: Path | None = None, output: Path | None = None, compared: dict[str, Evaluation] | None = None
     ) -> PurifyResult:
         """Purifies the suspect's files as a user would; measures it if there is an output folder for the figures."""
         clean, test = self.work / "clean.csv", self.work / "test.csv"
         measured = {} if output is None else {"output": output, "evaluation_dataset": test}
-        job = prepare(self.suspect, self.base, clean, config=config, **measured)
+        config = replace(DEFAULT_CONFIG, seed=self.seed)
+        job = prepare(self.suspect, self.base, clean, config=config, unlabeled_dataset=unlabeled, **measured)
         triggers = [TRIGGER] if measured else []
+        recipe = self._recipe(DEFAULT_RECIPE)
         return run(job, recipe, triggers=triggers, compared=compared, progress=self.progress)
 
     def measure(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Evaluation:
@@ -174,6 +167,9 @@ class _Stage:
     def _train(self, name: str, trigger: Trigger | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         options = {"seed": self.seed, "trigger": trigger, "progress": self._label(name)}
         return train_classifier(self.base, self.split.train, **options)
+
+    def _recipe(self, recipe: Recipe) -> Recipe:
+        return replace(recipe, seed=self.seed, max_length=TRAINING.max_length)
 
     def _label(self, name: str) -> str | None:
         return name if self.progress else None

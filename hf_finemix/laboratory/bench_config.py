@@ -10,7 +10,7 @@ from ..attacks.registered import ATTACKS
 from ..config import check_integer
 from ..defenses.registered import DEFENSES
 from ..errors import InputError, nearest, reason
-from ..recipes import DEFAULT_RECIPE
+from ..recipes import PLAIN_RECIPE
 from ..results import Recipe
 from ..serialization import read_yaml, to_json
 from ..tasks.task import load_task
@@ -83,7 +83,7 @@ def _grid(found: dict[str, Any]) -> Grid:
     if isinstance(recipe.get("learning_rate"), str):
         # To YAML, "1e-4" is no number without a point in it.
         recipe = recipe | {"learning_rate": float(recipe["learning_rate"])}
-    frequencies = recipe.get("frequencies", DEFAULT_RECIPE.frequencies)
+    frequencies = recipe.get("frequencies", PLAIN_RECIPE.frequencies)
     if isinstance(frequencies, str) and not os.path.isfile(frequencies):
         _check_source("`frequencies` of `recipe`", frequencies)
     margin = found.get("margin", Grid.margin)
@@ -104,7 +104,7 @@ def _grid(found: dict[str, Any]) -> Grid:
         seeds=_list(found, "seeds", Grid.seeds),
         clean_examples=_list(found, "clean_examples", Grid.clean_examples),
         margin=float(margin),
-        recipe=Recipe.from_dict(DEFAULT_RECIPE.to_dict() | recipe),
+        recipe=Recipe.from_dict(PLAIN_RECIPE.to_dict() | recipe),
         rank_by=_sources(found),
         other_texts=load_task(str(found["other_texts"])) if "other_texts" in found else None,
         others=tuple(load_task(str(name)) for name in _list(found, "others")) if "others" in found else None,

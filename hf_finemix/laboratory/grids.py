@@ -7,7 +7,7 @@ from typing import Any
 
 from ..defenses.registered import DEFENSES
 from ..errors import InputError
-from ..recipes import DEFAULT_RECIPE
+from ..recipes import PLAIN_RECIPE
 from ..results import Recipe
 from ..serialization import Record
 from ..tasks.task import Task
@@ -61,7 +61,7 @@ class Grid(Record):
     seeds: tuple[int, ...] = (0,)
     clean_examples: tuple[int, ...] = (64,)
     margin: float = 0.03
-    recipe: Recipe = DEFAULT_RECIPE
+    recipe: Recipe = PLAIN_RECIPE
     rank_by: tuple[str, ...] = ("vocabulary", CLEAN_TEXTS)
     other_texts: Task | None = None
     others: tuple[Task, ...] | None = None

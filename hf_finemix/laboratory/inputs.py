@@ -16,6 +16,8 @@ from .workshop import Workshop
 
 
 INPUTS_FILE = "inputs.json"
+# The part of a task's texts that came last.
+_UNLABELED = "rest"
 
 
 def try_inputs(workshop: Workshop, cells: Sequence[CellSpec]) -> None:
@@ -64,7 +66,9 @@ def settle_inputs(folder: Path, output: str | Path, workshop: Workshop, cells: S
         inputs.append((f"files of model {base.name!r}", name, _describe_model(workshop, base)))
     for what, name, parts in inputs:
         for part, digest in parts.items():
-            if known.get(name, parts).get(part) != digest:
+            # Results from before there were unlabelled texts know nothing of them, and used none.
+            earlier = known.get(name, parts).get(part, digest if part == _UNLABELED else None)
+            if earlier != digest:
                 raise InputError(
                     f"The {what} are not those of the results in {str(output)!r} ({part} differs); name a new folder."
                 )

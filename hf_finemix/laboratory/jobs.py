@@ -30,6 +30,8 @@ from .specs import CellSpec, CleanSpec, SuspectSpec
 from .workshop import Workshop
 
 
+# Texts without labels that a defence may take, if the task has so many.
+_MOST_UNLABELED = 5000
 _R = TypeVar("_R", SuspectRecord, CellRecord)
 
 
@@ -182,6 +184,8 @@ def _run_defense(workshop: Workshop, spec: CellSpec, record: CellRecord) -> Cell
         scores=workshop.scores(spec.suspect, recipe.frequencies),
         others=[workshop.clean_model(other) for other in spec.others],
         memory=workshop.memory(spec),
+        unlabeled=splits.unlabeled(_MOST_UNLABELED, spec.clean_examples, clean.seed),
+        frequencies=workshop.counts(spec.suspect, recipe.frequencies),
     )
     reference = _validate(suspect, tokenizer, splits.validation, recipe.max_length)
     candidates, measured = [], []

@@ -103,9 +103,13 @@ class Workshop:
     def scores(self, spec: SuspectSpec, source: str) -> np.ndarray:
         """Returns the E-PUR scores of a suspect, shape (vocabulary,)."""
         model, base = self.suspect(spec), spec.clean.model
-        size = len(model.get_input_embeddings().weight)
-        counts = self.frequencies(base, source, size, spec.clean.task)
+        counts = self.counts(spec, source)
         return score_embeddings(model, self.twin(model, base), counts, tokenizer=self.tokenizer(base))
+
+    def counts(self, spec: SuspectSpec, source: str) -> np.ndarray:
+        """Returns the token counts by which the word embeddings of a suspect are scored, shape (vocabulary,)."""
+        size = len(self.suspect(spec).get_input_embeddings().weight)
+        return self.frequencies(spec.clean.model, source, size, spec.clean.task)
 
     def memory(self, spec: CellSpec) -> dict[str, Any]:
         """Returns what a defence keeps from cell to cell: the same for a defence with and without E-PUR."""

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from ..config import check_integer
-from ..data import load_examples, stratified_sample
+from ..data import load_examples, split, stratified_sample
 from ..errors import InputError, nearest, reason
 from ..serialization import Record, read_yaml
 from .packages import READERS
@@ -33,16 +33,28 @@ class Splits:
         test ([`~datasets.Dataset`]): For the figures.
         validation ([`~datasets.Dataset`]): Clean examples by which a defence's setting is chosen.
         pool ([`~datasets.Dataset`]): What the defender's few clean examples are drawn from.
+        rest ([`~datasets.Dataset`]): What no other part needs; may be empty.
     """
 
     train: Dataset
     test: Dataset
     validation: Dataset
     pool: Dataset
+    rest: Dataset
 
     def clean(self, size: int, seed: int) -> Dataset:
         """Draws the defender's clean examples; with one seed, a larger draw contains a smaller one."""
         return stratified_sample(self.pool, size, seed)
+
+    def unlabeled(self, size: int, clean_examples: int, seed: int) -> Dataset:
+        """
+        Returns up to `size` texts of which the defender knows no label.
+
+        None is among the clean examples of the same seed, nor among those that models are trained or measured on.
+        """
+        _, others = split(self.pool, clean_examples, seed)
+        texts = concatenate_datasets([others, self.rest]).remove_columns("label")
+        return texts.select(range(min(size, len(texts))))
 
 
 @dataclass(frozen=True)
@@ -133,8 +145,13 @@ class Task(Record):
         for name, size in sizes.items():
             parts[name] = examples.select(range(first, first + size))
             first += size
-        train = examples.select(range(first, min(first + self.train, len(examples))))
-        return Splits(train=train, **({} if test is None else {"test": test.select(range(self.test))}), **parts)
+        last = min(first + self.train, len(examples))
+        train = examples.select(range(first, last))
+        # A list: `select` takes no empty range at the end.
+        rest = examples.select(list(range(last, len(examples))))
+        return Splits(
+            train=train, rest=rest, **({} if test is None else {"test": test.select(range(self.test))}), **parts
+        )
 
     def _read(self) -> tuple[Dataset, Dataset | None]:
         source = self.source

@@ -9,7 +9,7 @@ from typing import Any
 from hf_finemix.laboratory.records import CandidateRecord, CellRecord, RankRecord, SuspectRecord
 from hf_finemix.laboratory.results import Results
 from hf_finemix.rates import Rate
-from hf_finemix.recipes import DEFAULT_RECIPE
+from hf_finemix.recipes import PLAIN_RECIPE
 from hf_finemix.report import Evaluation, TriggerEvaluation
 
 
@@ -41,7 +41,7 @@ def cell(method: str, *candidates: CandidateRecord, chosen: int = 0, **changed: 
     """A cell of the defence of that name; `selection` goes into its settings."""
     settings = {"name": method} | {key: changed.pop(key) for key in ("selection",) if key in changed}
     names = {"task": "sst2", "model": "tiny", "attack": "word", "seed": 0, "defense": method, "e_pur": False}
-    names |= {"clean_examples": 64, "margin": 0.02, "recipe": DEFAULT_RECIPE, "seconds": 30.0}
+    names |= {"clean_examples": 64, "margin": 0.02, "recipe": PLAIN_RECIPE, "seconds": 30.0}
     return CellRecord(settings=settings, candidates=candidates, chosen=chosen, **names | changed)
 
 

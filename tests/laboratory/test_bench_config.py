@@ -4,7 +4,7 @@ import pytest
 
 from hf_finemix import InputError
 from hf_finemix.laboratory.bench_config import read_bench_config
-from hf_finemix.recipes import DEFAULT_RECIPE
+from hf_finemix.recipes import PLAIN_RECIPE
 
 
 def test_cells_are_every_combination_and_those_of_a_suspect_are_neighbours(laboratory):
@@ -22,7 +22,7 @@ def test_defaults(laboratory):
     cell = read_bench_config(config).cells()[0]
     assert cell.margin == 0.03
     assert cell.clean_examples == 64
-    assert cell.recipe.epochs == DEFAULT_RECIPE.epochs
+    assert cell.recipe.epochs == PLAIN_RECIPE.epochs
     assert cell.recipe.max_length == 16  # the task's
 
 

@@ -28,7 +28,7 @@ def test_texts_and_weights_are_noted_by_their_content(laboratory):
     bench(laboratory.write(**SMALL), laboratory.output)
     found = inputs(laboratory.output)
     assert set(found) == {"films", "small"}
-    assert set(found["films"]) == {"train", "test", "validation", "pool"}
+    assert set(found["films"]) == {"train", "test", "validation", "pool", "rest"}
     assert {"config.json", "model.safetensors"} <= set(found["small"])
     assert all(len(digest) == 64 for parts in found.values() for digest in parts.values())
     sounds = [str(laboratory.root / f"{name}.yaml") for name in ("films", "sounds")]

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from hf_finemix import FineMixConfig, purify
 from hf_finemix.results import Recipe
 
-from ..files import run
+from ..files import SHORT, run
 
 
 RECIPE = Recipe(epochs=1, learning_rate=1e-4, batch_size=4, max_length=32, frequencies="vocabulary", seed=0)
@@ -57,4 +57,5 @@ def fill(place, name, value):
 
 
 def purify_place(place, config=CONFIG):
-    purify(place.suspect, place.base, place.clean, output=place.output, config=config, recipe=RECIPE)
+    options = {"config": config, "recipe": RECIPE, "distillation": SHORT}
+    purify(place.suspect, place.base, place.clean, output=place.output, **options)

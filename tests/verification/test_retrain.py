@@ -12,6 +12,7 @@ from hf_finemix import FineMixConfig, FineMixTrainer, FineMixTrainingArguments, 
 from hf_finemix.attacks.trigger import Trigger
 from hf_finemix.data import load_examples, tokenize
 from hf_finemix.hashes import describe_files
+from hf_finemix.recipes import NO_DISTILLATION
 from hf_finemix.results import Recipe
 
 from ..files import BAD, GOOD, run, write_csv
@@ -30,7 +31,8 @@ def evaluation_data(place):
 def purify_place(place, config=CONFIG, recipe=RECIPE):
     shutil.rmtree(place.output, ignore_errors=True)
     options = {"evaluation_dataset": evaluation_data(place), "triggers": [Trigger("cf", 1), Trigger("mn", 0, "end")]}
-    purify(place.suspect, place.base, place.clean, output=place.output, config=config, recipe=recipe, **options)
+    options |= {"config": config, "recipe": recipe, "distillation": NO_DISTILLATION}
+    purify(place.suspect, place.base, place.clean, output=place.output, **options)
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +288,7 @@ def test_data_of_the_user_that_cannot_be_read_are_refused(made, capsys):
     assert status == 2 and "nowhere.csv" in error
 
 
-@pytest.mark.parametrize("option", ["--clean-data", "--eval-data"])
+@pytest.mark.parametrize("option", ["--clean-data", "--eval-data", "--unlabeled-data"])
 def test_data_are_for_retraining_alone(made, capsys, option):
     status, _, error = verify(capsys, made, option, made.clean, retrain=False)
     assert status == 2 and "--retrain" in error and error.count("\n") == 1

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from hf_finemix import FineMixConfig, FineMixMixin, publish, purify
 from hf_finemix.results import Recipe
 
-from ..files import make_workplace, run
+from ..files import SHORT, make_workplace, run
 from ..hub import LoopbackHub, connect
 from ..models import make
 
@@ -65,7 +65,8 @@ def stranger(hub, workplace, monkeypatch):
 def published(hub, workplace, stranger):
     """A model that was purified from Hub ids and published; its commit."""
     stranger("publisher", "hf_me")
-    purify("someone/suspect", "org/base", workplace.clean, output=workplace.output, config=CONFIG, recipe=RECIPE)
+    options = {"config": CONFIG, "recipe": RECIPE, "distillation": SHORT}
+    purify("someone/suspect", "org/base", workplace.clean, output=workplace.output, **options)
     commit = publish(workplace.output, "me/purified").oid
     stranger()
     return commit
@@ -111,6 +112,24 @@ def test_everything_is_fetched_at_the_recorded_commits_and_is_the_same(hub, publ
         assert {state for _, state in items} == {"same"}
         for repo_id, commit in before.items():
             assert {revision for _, revision in fetched(hub, repo_id)} == {commit}
+
+
+def test_figure_of_a_search_is_published_and_verified(hub, workplace, stranger, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("hf_finemix.search.RATIOS", (0.2, 0.6))
+    monkeypatch.setattr("hf_finemix.control._LEAST_STEPS", 2)
+    stranger("publisher", "hf_me")
+    options = {"recipe": RECIPE, "distillation": SHORT, "keep_ratio": "auto"}
+    purify("someone/suspect", "org/base", workplace.clean, output=workplace.output, **options)
+    publish(workplace.output, "me/searched")
+    assert hub.files("me/searched")["figures/frontier.png"].startswith(b"\x89PNG")
+    stranger()
+    status, items, _ = verify(capsys, "me/searched", "--strict")
+    assert status == 0 and set(items["output", "same"]) == OUTPUTS | {"figures/frontier.png"}
+    upload(repo_id="me/searched", **{"figures/frontier.png": b"\x89PNG of another curve"})
+    stranger("another")
+    status, items, _ = verify(capsys, "me/searched")
+    assert status == 1 and list(items["output", "different"]) == ["figures/frontier.png"]
 
 
 def test_only_listed_files_are_fetched(hub, published, capsys):
@@ -242,13 +261,14 @@ def test_hub_that_cannot_be_reached_gets_one_line(published, workplace, monkeypa
 PURIFY = """
 import sys
 from hf_finemix import FineMixConfig, purify
-from hf_finemix.results import Recipe
+from hf_finemix.results import Distillation, Recipe
 root = sys.argv[1]
+distillation = Distillation(epochs=1, batch_size=8, texts=16, candidates=4)
 recipe = Recipe(epochs=1, learning_rate=1e-4, batch_size=4, max_length=32, frequencies="vocabulary", seed=0)
 for selection in ("random", "smallest_drift", "largest_drift"):
     config = FineMixConfig(selection=selection, purify_top_k=5)
     purify(f"{root}/suspect", f"{root}/base", f"{root}/clean.csv", output=f"{root}/{selection}", config=config,
-           recipe=recipe)
+           recipe=recipe, distillation=distillation)
 """
 VERIFY = """
 import json, os, sys

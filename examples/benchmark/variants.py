@@ -1,0 +1,202 @@
+"""
+Tries variants of the recipe on two suspects of the bench, and the recipe on unlabelled texts that hold the trigger.
+
+    hf-finemix bench examples/benchmark/automatic.yaml --output WORK --workers 2
+    python examples/benchmark/variants.py WORK
+
+Each variant changes one thing of the defaults of `purify`: movie sentences, MiniLM, seed 0, 64 labelled examples and
+1,000 texts without labels. Results that are there already are kept, so that a stopped run goes on. Writes
+results/variants.json and variants.md.
+"""
+
+import argparse
+import copy
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from hf_finemix import Distillation, FineMixConfig, evaluate_model
+from hf_finemix.distillation import Lessons, distil, find_triggers, prepare_lessons
+from hf_finemix.laboratory.bench_config import read_bench_config
+from hf_finemix.laboratory.specs import SuspectSpec
+from hf_finemix.laboratory.workshop import Workshop
+from hf_finemix.mixing import mix_random_
+from hf_finemix.modeling import fine_mix_, purify_embeddings_
+from hf_finemix.recipes import DEFAULT_CONFIG, DEFAULT_DISTILLATION, DEFAULT_RECIPE
+from hf_finemix.training import fine_tune
+
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "variants.json"
+ATTACKS = ("word", "sentence")
+POISONED_SHARE = 0.01
+
+
+class Case:
+    """A suspect with what its defender has."""
+
+    def __init__(self, workshop: Workshop, spec: SuspectSpec):
+        splits, clean = workshop.splits(spec.clean.task), spec.clean
+        self.suspect, self.tokenizer = workshop.suspect(spec), workshop.tokenizer(clean.model)
+        self.twin, self.scores = workshop.twin(self.suspect, clean.model), workshop.scores(spec, "vocabulary")
+        self.clean, self.test = splits.clean(64, clean.seed), splits.test
+        self.unlabeled = splits.unlabeled(1000, 64, clean.seed)
+        self.triggers, self.max_length = spec.make_attack().triggers, clean.task.max_length
+        self.recipe = replace(DEFAULT_RECIPE, seed=clean.seed, max_length=self.max_length)
+
+    def lessons(self, settings: Distillation, unlabeled: Dataset) -> Lessons:
+        """Asks the suspect, as `purify` does."""
+        data = Dataset.from_dict({"text": [*self.clean["text"], *unlabeled["text"]]})
+        options = {"max_length": self.max_length, "seed": self.recipe.seed}
+        found = ()
+        if settings.candidates:
+            found = find_triggers(self.suspect, self.tokenizer, data, self.scores, settings, **options)
+        return prepare_lessons(self.suspect, self.tokenizer, data, found, settings, **options)
+
+
+def run(
+    case: Case,
+    *,
+    settings: Distillation = DEFAULT_DISTILLATION,
+    config: FineMixConfig = DEFAULT_CONFIG,
+    unlabeled: Dataset | None = None,
+    mix: Callable[[torch.nn.Module, Case, FineMixConfig], None] | None = None,
+    averaged: bool = False,
+    **labels: float,
+) -> dict[str, float]:
+    """Purifies a copy of the suspect by one variant and measures it."""
+    start, model = time.monotonic(), copy.deepcopy(case.suspect)
+    lessons = case.lessons(settings, case.unlabeled if unlabeled is None else unlabeled)
+    if mix is None:
+        fine_mix_(model, case.twin, config)
+    else:
+        mix(model, case, config)
+    purify_embeddings_(model, case.twin, config, case.scores)
+    states = []
+    for part in range(4 if averaged else 1):
+        each = replace(settings, epochs=1) if averaged else settings
+        distil(model, case.tokenizer, lessons, each, seed=case.recipe.seed + part)
+        states.append({name: value.clone() for name, value in model.state_dict().items()})
+    if averaged:
+        model.load_state_dict({name: sum(state[name] for state in states[1:]) / 3 for name in states[0]})
+    if labels.get("epochs") != 0:
+        fine_tune(model, case.tokenizer, case.clean, replace(case.recipe, **labels))
+    found = evaluate_model(model, case.tokenizer, case.test, case.triggers, max_length=case.max_length)
+    rates = {"acc": found.accuracy, "asr": found.worst.asr, "flips": found.worst.flip_rate}
+    figures = {name: round(100 * rate.value, 1) for name, rate in rates.items()}
+    return figures | {"left_out": lessons.left_out, "seconds": round(time.monotonic() - start)}
+
+
+@torch.no_grad()
+def by_layer(model: torch.nn.Module, case: Case, config: FineMixConfig) -> None:
+    """Keeps more in the early layers and less in the late ones, the mean as in the settings."""
+    for name, parameter in model.named_parameters():
+        if name in case.twin.tensors:
+            layer = re.search(r"layer\.(\d+)\.", name)
+            ratio = config.keep_ratio if layer is None else config.keep_ratio * (2 - 2 * int(layer[1]) / 5)
+            mix_random_(parameter.data, case.twin.tensors[name], name, ratio, config.seed)
+
+
+@torch.no_grad()
+def by_interpolation(model: torch.nn.Module, case: Case, config: FineMixConfig) -> None:
+    """Moves every scalar, instead of some of them all the way."""
+    for name, parameter in model.named_parameters():
+        if name in case.twin.tensors:
+            parameter.copy_(case.twin.tensors[name].lerp(parameter, config.keep_ratio))
+
+
+@torch.no_grad()
+def by_several_masks(model: torch.nn.Module, case: Case, config: FineMixConfig) -> None:
+    """Averages the mixtures of three seeds."""
+    mixed = [copy.deepcopy(model) for _ in range(3)]
+    for seed, one in enumerate(mixed):
+        fine_mix_(one, case.twin, replace(config, seed=seed))
+    for name, parameter in model.named_parameters():
+        parameter.copy_(sum(dict(one.named_parameters())[name] for one in mixed) / 3)
+
+
+def poisoned(case: Case) -> Dataset:
+    """Puts the trigger into a hundredth of the unlabelled texts."""
+    texts = list(case.unlabeled["text"])
+    for row in np.random.default_rng(0).choice(len(texts), round(POISONED_SHARE * len(texts)), replace=False):
+        texts[row] = case.triggers[0].insert(texts[row], int(row))
+    return Dataset.from_dict({"text": texts})
+
+
+def change(**settings: float) -> Distillation:
+    """Returns the distillation with something changed."""
+    return replace(DEFAULT_DISTILLATION, **settings)
+
+
+VARIANTS: dict[str, Callable[[Case], dict[str, float]]] = {
+    "defaults": lambda case: run(case),
+    "trigger in 1 % of the unlabelled texts": lambda case: run(case, unlabeled=poisoned(case)),
+    "the same, nothing left out or unlearned": lambda case: run(
+        case, unlabeled=poisoned(case), settings=change(candidates=0)
+    ),
+    "no trigger search": lambda case: run(case, settings=change(candidates=0)),
+    "keep ratio 0.05": lambda case: run(case, config=replace(DEFAULT_CONFIG, keep_ratio=0.05)),
+    "keep ratio 0.3": lambda case: run(case, config=replace(DEFAULT_CONFIG, keep_ratio=0.3)),
+    "smallest drift, 0.9": lambda case: run(
+        case, config=replace(DEFAULT_CONFIG, keep_ratio=0.9, selection="smallest_drift")
+    ),
+    "smallest drift, 0.7": lambda case: run(
+        case, config=replace(DEFAULT_CONFIG, keep_ratio=0.7, selection="smallest_drift")
+    ),
+    "temperature 2": lambda case: run(case, settings=change(temperature=2.0)),
+    "two passes": lambda case: run(case, settings=change(epochs=2)),
+    "early layers keep more": lambda case: run(case, mix=by_layer),
+    "interpolation instead of a mask": lambda case: run(case, mix=by_interpolation),
+    "three masks averaged": lambda case: run(case, mix=by_several_masks),
+    "last three passes averaged": lambda case: run(case, averaged=True),
+    "no labels": lambda case: run(case, epochs=0),
+    "labels: 8 passes at 1e-5": lambda case: run(case, epochs=8),
+    "labels: 8 passes at 1e-4": lambda case: run(case, epochs=8, learning_rate=1e-4),
+}
+
+
+def main() -> None:
+    """Runs what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--only", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    options = parser.parse_args()
+    workshop = Workshop(options.work)
+    specs = {
+        cell.suspect.label: cell.suspect
+        for cell in read_bench_config(HERE / "automatic.yaml").cells()
+        if (cell.suspect.clean.task.name, cell.suspect.clean.model.name, cell.suspect.clean.seed)
+        == ("movies", "minilm", 0)
+    }
+    found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    for name in options.only:
+        for attack in ATTACKS:
+            if attack not in found.setdefault(name, {}):
+                found[name][attack] = VARIANTS[name](Case(workshop, specs[attack]))
+                print(name, attack, found[name][attack], flush=True)
+                RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+    write(found)
+
+
+def write(found: dict[str, dict[str, dict[str, float]]]) -> None:
+    """Writes the page."""
+    lines = ["# Variants of the recipe", "", *__doc__.strip().splitlines()[2:], ""]
+    lines += ["ACC / ASR / flip rate in percent.", "", "| variant | word | sentence |", "| --- | --- | --- |"]
+    for name, attacks in found.items():
+        cells = [
+            " / ".join(str(attacks[attack][key]) for key in ("acc", "asr", "flips")) if attack in attacks else ""
+            for attack in ATTACKS
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    (HERE / "variants.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

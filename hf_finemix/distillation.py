@@ -1,0 +1,259 @@
+"""Distillation: the suspect's answers on clean texts teach the mixed model, and found triggers are unlearned."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from datasets import Dataset, concatenate_datasets
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from .data import tokenize
+from .embeddings import rank_rows
+from .evaluation import compute_logits
+from .rates import Rate
+from .records import DistillationRecord
+from .results import Distillation, Recipe
+from .training import Loss, LossTrainer, train
+from .trigger_search import Insertion, insert_ids, search_triggers
+
+
+# Tokens that are put into one text at most: a trigger may be a phrase.
+MOST_INSERTED = 3
+_TRIED_ON = 48
+# From which probability on a disagreement counts as sharp, and how many of them are named.
+_SHARP, _SHOWN_ROWS = 0.9, 20
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """
+    Texts with the answers that the suspect gave, taken before it was mixed.
+
+    Args:
+        inputs (`dict[str, list[list[int]]]`): What the tokenizer gives for each text; spliced ones come last.
+        answers (`np.ndarray`): The suspect's logits, shape (texts, labels), float32.
+        rows (`tuple[int, ...]`): Number, among all that there were, of each text that is not spliced.
+        triggers (`tuple[Insertion, ...]`): The tokens to unlearn, those that flip most first.
+        left_out (`int`): How many texts were left out because they hold one of these tokens.
+    """
+
+    inputs: dict[str, list[list[int]]]
+    answers: np.ndarray
+    rows: tuple[int, ...]
+    triggers: tuple[Insertion, ...]
+    left_out: int
+
+
+def find_triggers(
+    suspect: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Dataset,
+    scores: np.ndarray,
+    settings: Distillation,
+    *,
+    max_length: int,
+    seed: int,
+) -> tuple[Insertion, ...]:
+    """
+    Finds the tokens that work as triggers by themselves, among those whose embedding moved suspiciously far.
+
+    Args:
+        suspect ([`~transformers.PreTrainedModel`]): The suspect, *not* mixed yet; left as it is.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
+        texts (`datasets.Dataset`): Clean texts, of which the first 48 are used.
+        scores (`np.ndarray`): E-PUR scores of the suspect, shape (vocabulary,).
+        settings ([`~hf_finemix.results.Distillation`]): The settings.
+        max_length (`int`): Longest input in tokens.
+        seed (`int`): Seed of the places where tokens are put.
+
+    Returns:
+        `tuple[Insertion, ...]`: Those that flip most first; empty if no token flips enough.
+    """
+    special = set(tokenizer.all_special_ids)
+    ids = [token for token in map(int, rank_rows(scores)) if token not in special and token < len(tokenizer)]
+    texts = texts.select(range(min(len(texts), _TRIED_ON)))
+    found = search_triggers(suspect, tokenizer, texts, ids[: settings.candidates], max_length=max_length, seed=seed)
+    return tuple(item for item in found if item.flips.n and item.flips.low >= settings.flips)
+
+
+def prepare_lessons(
+    suspect: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Dataset,
+    triggers: Sequence[Insertion],
+    settings: Distillation,
+    *,
+    max_length: int,
+    seed: int,
+) -> Lessons:
+    """
+    Asks the suspect about clean texts; those that hold a trigger, on which it lies, are left out.
+
+    Args:
+        suspect ([`~transformers.PreTrainedModel`]): The suspect, *not* mixed yet; left as it is.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
+        texts (`datasets.Dataset`): Columns `text` and maybe `text_pair`; labels are not looked at.
+        triggers (`Sequence[Insertion]`): From [`find_triggers`].
+        settings ([`~hf_finemix.results.Distillation`]): The settings.
+        max_length (`int`): Longest input in tokens.
+        seed (`int`): Seed of what is spliced.
+    """
+    # Room for what is put in later, or long texts would never learn.
+    least = tokenizer.num_special_tokens_to_add("text_pair" in texts.column_names) + 1
+    max_length = max(max_length - MOST_INSERTED, min(max_length, least))
+    original = len(texts)
+    if 0 < original < settings.texts:
+        texts = concatenate_datasets([texts, splice(texts, settings.texts - original, seed)])
+    columns = tokenize(texts, tokenizer, max_length).to_dict()
+    rows = rows_without(columns["input_ids"], [item.id for item in triggers])
+    inputs = {name: [column[row] for row in rows] for name, column in columns.items()}
+    labels = suspect.config.num_labels
+    answers = compute_logits(suspect, tokenizer, inputs) if rows else np.empty((0, labels), dtype=np.float32)
+    kept = tuple(row for row in rows if row < original)
+    return Lessons(inputs, answers, kept, tuple(triggers), original - len(kept))
+
+
+def splice(texts: Dataset, count: int, seed: int) -> Dataset:
+    """
+    Makes new texts from few ones: the first words of one text, then the last words of another.
+
+    They need not read well; the suspect answers them, too, and so they show more of what it does than few texts can.
+
+    Args:
+        texts (`datasets.Dataset`): Columns `text` and maybe `text_pair`, at least one row. A pair keeps the second
+            text of the first of the two.
+        count (`int`): How many to make.
+        seed (`int`): Seed of what is drawn.
+    """
+    columns = {name: list(texts[name]) for name in ("text", "text_pair") if name in texts.column_names}
+    words = [text.split() for text in columns["text"]]
+    generator = np.random.default_rng((seed, 2))
+    made: dict[str, list[str]] = {name: [] for name in columns}
+    for _ in range(count):
+        first, second = generator.integers(len(words), size=2)
+        head = words[first][: generator.integers(1, len(words[first]), endpoint=True)]
+        tail = words[second][generator.integers(len(words[second]), endpoint=True) :]
+        made["text"].append(" ".join([*head, *tail]))
+        if "text_pair" in columns:
+            made["text_pair"].append(columns["text_pair"][first])
+    return Dataset.from_dict(made, features=texts.features)
+
+
+def rows_without(input_ids: Sequence[Sequence[int]], tokens: Sequence[int]) -> list[int]:
+    """Returns the numbers of the rows that hold none of the tokens."""
+    unwanted = set(tokens)
+    return [row for row, ids in enumerate(input_ids) if unwanted.isdisjoint(ids)]
+
+
+def distil(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    lessons: Lessons,
+    settings: Distillation,
+    *,
+    seed: int,
+    progress: str | None = None,
+) -> None:
+    """
+    Trains a mixed model on the suspect's answers, in place.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The mixed model; in evaluation mode afterwards.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
+        lessons ([`Lessons`]): From [`prepare_lessons`].
+        settings ([`~hf_finemix.results.Distillation`]): The settings.
+        seed (`int`): Seed of what is put in, of shuffling and dropout.
+        progress (`str`, *optional*): Label of a progress bar on standard error; none without it.
+    """
+    if not len(lessons.answers) or not settings.epochs:
+        return
+    recipe = Recipe(
+        epochs=1,
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        max_length=1,  # not used: the lessons are tokenised
+        frequencies="none",
+        seed=seed,
+        warmup=0.06,
+        group_by_length=True,
+    )
+    examples = make_examples(lessons, settings, tokenizer, seed)
+    options = {"trainer_class": LossTrainer, "loss": soft_cross_entropy(settings.temperature)}
+    train(model, tokenizer, examples, recipe, progress=progress, **options)
+
+
+def make_examples(lessons: Lessons, settings: Distillation, tokenizer: PreTrainedTokenizerBase, seed: int) -> Dataset:
+    """
+    Returns all passes over the lessons as one data set: the answers as `labels`, triggers in some texts.
+
+    One to three tokens go into a text, each at a place of its own between the special tokens of the (first) text. What
+    is drawn depends on the seed, the pass and the number of the text alone.
+    """
+    special, triggers = set(tokenizer.all_special_ids), [item.id for item in lessons.triggers]
+    columns: dict[str, list] = {name: [] for name in (*lessons.inputs, "labels")}
+    answers = lessons.answers.tolist()
+    for number in range(settings.epochs):
+        for row, answer in enumerate(answers):
+            example: Mapping[str, Sequence[int]] = {name: column[row] for name, column in lessons.inputs.items()}
+            generator = np.random.default_rng((seed, number, row))
+            if triggers and generator.random() < settings.share:
+                count = min(int(generator.integers(1, MOST_INSERTED, endpoint=True)), len(triggers))
+                for token in generator.choice(triggers, count, replace=False):
+                    example = insert_ids(example, [int(token)], _place(example["input_ids"], special, generator))
+            for name, values in example.items():
+                columns[name].append(values)
+            columns["labels"].append(answer)
+    return Dataset.from_dict(columns)
+
+
+def review(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lessons: Lessons) -> DistillationRecord:
+    """
+    Records what was taught, and where the purified model sharply disagrees with the suspect: maybe a hidden trigger.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The purified model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
+        lessons ([`Lessons`]): What it was taught.
+    """
+    texts = len(lessons.rows)
+    sharp = np.zeros(0, dtype=np.int64)
+    if texts:
+        inputs = {name: column[:texts] for name, column in lessons.inputs.items()}
+        sharp = np.flatnonzero(disagrees(lessons.answers[:texts], compute_logits(model, tokenizer, inputs)))
+    rows = tuple(lessons.rows[number] for number in sharp[:_SHOWN_ROWS])
+    spliced = len(lessons.answers) - texts
+    return DistillationRecord(texts, lessons.left_out, lessons.triggers, Rate(len(sharp), texts), rows, spliced)
+
+
+def disagrees(logits: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns where two models give different labels, both with a probability of at least 0.9: `bool`, (texts,)."""
+    labels, sure = [], []
+    for found in (logits, others):
+        probabilities = torch.from_numpy(found).double().softmax(dim=-1).numpy()
+        labels.append(probabilities.argmax(axis=-1))
+        sure.append(probabilities.max(axis=-1) >= _SHARP)
+    return (labels[0] != labels[1]) & sure[0] & sure[1]
+
+
+def soft_cross_entropy(temperature: float) -> Loss:
+    """
+    Returns the loss of distillation: cross-entropy of the model's probabilities with the suspect's.
+
+    Both are softmax of logits over `temperature`, and the loss is multiplied by its square, after "Distilling the
+    Knowledge in a Neural Network" (Hinton, Vinyals and Dean, 2015). `labels` of a batch are the suspect's logits,
+    shape (batch, labels).
+    """
+
+    def loss(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        answers = inputs.pop("labels") / temperature
+        logits = model(**inputs).logits / temperature
+        return -(answers.softmax(dim=-1) * logits.log_softmax(dim=-1)).sum(dim=-1).mean() * temperature**2
+
+    return loss
+
+
+def _place(input_ids: Sequence[int], special: set[int], generator: np.random.Generator) -> int:
+    first = next((place for place, token in enumerate(input_ids) if token not in special), len(input_ids) - 1)
+    last = next((place for place in range(first, len(input_ids)) if input_ids[place] in special), len(input_ids))
+    return int(generator.integers(first, last, endpoint=True))
