@@ -173,7 +173,7 @@ def _add(labeled: Dataset, texts: Dataset, suspect: PreTrainedModel, materials: 
     if not len(texts):
         return labeled
     answers = predict(suspect, materials.tokenizer, texts, max_length=recipe.max_length)
-    answered = texts.add_column("label", answers.tolist()).cast_column("label", Value("int64"))
+    answered = texts.add_column("label", answers.tolist(), feature=Value("int64"))
     return concatenate_datasets([labeled, answered])
 
 

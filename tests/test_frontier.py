@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from hf_finemix import frontier as module
 from hf_finemix.frontier import FRONTIER_FILE, describe_frontier, draw_frontier
 from hf_finemix.rates import Rate
 from hf_finemix.records import ControlRecord, FigureRecord, SearchRecord, TrialRecord
@@ -34,6 +35,12 @@ def test_figure_is_a_png_and_the_same_every_time(drawn):
     assert drawn(SearchRecord.from_dict(SEARCH.to_dict())) == image
     height, width = pixels(image).shape[:2]
     assert height > 400 and width > 600
+
+
+def test_the_chosen_ratio_has_a_colour_of_its_own(drawn):
+    shown = {tuple(color) for color in (255 * pixels(drawn(SEARCH))[..., :3]).round().astype(int).reshape(-1, 3)}
+    for name in (module._CHOSEN, module._KEPT):
+        assert tuple(int(name[start : start + 2], 16) for start in (1, 3, 5)) in shown
 
 
 def test_figure_says_nothing_of_the_program_that_drew_it(drawn):

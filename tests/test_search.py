@@ -123,18 +123,28 @@ def test_labels_are_held_out_in_turn(model, materials, size):
     clean = CLEAN.select([*range(12 - size + size // 2, 12), *range(size // 2)])
     folds = list(make_folds(model, replace(materials, clean=clean), RECIPE))
     assert len(folds) == 2
-    held_out = [rows(fold.held_out) for fold in folds]
+    held_out = [rows(fold.held_out)[: fold.labeled] for fold in folds]
     assert sorted(held_out[0] + held_out[1]) == sorted(rows(clean))
     for fold, others in zip(folds, reversed(held_out), strict=True):
-        assert rows(fold.materials.clean) == others and fold.labeled == len(fold.held_out)
+        assert rows(fold.materials.clean) == others
         assert fold.materials.unlabeled is None and fold.materials.twin is materials.twin
 
 
 def test_halves_have_the_labels_in_proportion_and_depend_on_the_seed(model, materials):
     folds = list(make_folds(model, materials, RECIPE))
-    assert [sorted(fold.held_out["label"]) for fold in folds] == [[0] * 3 + [1] * 3] * 2
+    assert [sorted(fold.held_out["label"][: fold.labeled]) for fold in folds] == [[0] * 3 + [1] * 3] * 2
     again, other = (list(make_folds(model, materials, replace(RECIPE, seed=seed))) for seed in (RECIPE.seed, 8))
     assert rows(again[0].held_out) == rows(folds[0].held_out) != rows(other[0].held_out)
+
+
+def test_labels_alone_are_held_out_beside_spliced_texts_with_the_answers_of_the_suspect(model, materials, monkeypatch):
+    monkeypatch.setattr(module, "_HELD_OUT", 10)
+    for fold in make_folds(model, materials, RECIPE):
+        spliced = fold.held_out.select(range(fold.labeled, len(fold.held_out)))
+        assert len(spliced) == 5
+        words = set(" ".join(fold.held_out["text"][: fold.labeled]).split())
+        assert set(" ".join(spliced["text"]).split()) <= words
+        assert spliced["label"][:] == predict(model, materials.tokenizer, spliced, max_length=16).tolist()
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 16])
@@ -290,7 +300,7 @@ def test_two_searches_give_equal_records(model, materials, quick, unlabeled):
     record = first[1]
     assert SearchRecord.from_dict(record.to_dict()) == record
     assert first[0] == replace(CONFIG, keep_ratio=record.trials[record.chosen].keep_ratio)
-    held_out = len(CLEAN) + (0 if unlabeled is None else len(UNLABELED) // 4)
+    held_out = len(CLEAN) + (module._HELD_OUT if unlabeled is None else len(UNLABELED) // 4)
     for trial in record.trials:
         assert (trial.accuracy.n, trial.agreement.n) == (len(CLEAN), held_out)
         assert trial.control.before.n and trial.control.neutral is not None

@@ -54,6 +54,10 @@ of the task's pool, and never told the trigger. Suspects whose triggers are word
 of the trigger among the first {FIRST} of the ranking: {share(ranked, len(inserted))}. Clean models, trained on the
 same texts without poison: {len(clean)}; each finding there is a false alarm.
 
+The thresholds were set with MiniLM models of movies, Amazon reviews and tweets at hand (seeds 0 to 2; attacks: word,
+sentence, embedding_poisoning, l2_anchored, frozen_embeddings), so the rows of these do not test them. The ROC curves
+need no threshold.
+
 ## Found, by attack
 
 A finding is medium from a prominence of {PROMINENCES[0]:g} or an insertion that flips {100 * FLIPS[0]:.0f} % of the
