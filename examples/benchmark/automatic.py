@@ -3,10 +3,12 @@ Compares the automatic recipe with the paper's recipe on the same suspects: at i
 
     python examples/benchmark/automatic.py
 
-Reads the cells of examples/benchmark/automatic and examples/benchmark/laboratory, and writes automatic.md. Best in
-hindsight is the reserve ratio of Fine-mixing (with E-PUR) that leaves the lowest ASR on the test examples among those
-that lose at most 5 points of test accuracy against the suspect, or the most accurate one if all lose more: no defender
-can choose so. The paper's rule takes the smallest ratio that loses at most 5 points on 200 held-out clean examples.
+Reads the cells of examples/benchmark/automatic and examples/benchmark/laboratory, and writes automatic.md.
+
+Best in hindsight is the reserve ratio of Fine-mixing (with E-PUR) that leaves the lowest ASR on the test examples
+among those that lose at most 5 points of test accuracy against the suspect, or the most accurate one if all lose more:
+no defender can choose so. The paper's rule takes the smallest ratio that loses at most 5 points on 200 held-out clean
+examples.
 """
 
 from pathlib import Path
@@ -56,7 +58,10 @@ def main() -> None:
         "    hf-finemix report WORK --output examples/benchmark/automatic",
         text[1],
         "",
-        "ACC / ASR / flip rate of the worst trigger in percent, and in brackets the reserve ratio. " + text[2],
+        "ACC / ASR / flip rate of the worst trigger in percent, and in brackets the reserve ratio. Ours had 64",
+        "labelled clean examples, as Fine-mixing had; `automatic` also 1,000 texts without labels (576 on amazon and",
+        "tweets).",
+        text[3],
     ]
     header = ["suspect", "before", "clean model", "ours", "Fine-mixing, best in hindsight", "by the paper's rule"]
     for defense in OURS:
