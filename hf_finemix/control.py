@@ -19,8 +19,7 @@ from .trigger_search import search_triggers
 from .twin import word_embedding_name
 
 
-# As many poisoned copies of each trigger as a fifth of the texts, three passes: enough to plant both in MiniLM and
-# MPNet with 64 texts (examples/benchmark/automatic.md).
+# Poisoned copies as a share of the texts; both triggers take turns among them.
 _POISON_RATE = 0.3
 _LEAST_STEPS, _BATCH_SIZE, _LEARNING_RATE = 60, 16, 1e-4
 _EPOCHS = 3

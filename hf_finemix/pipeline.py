@@ -121,6 +121,7 @@ def purify(
     """
     if triggers and evaluation_dataset is None:
         raise InputError("`triggers` are given, but no `evaluation_dataset` to measure them on; give one.")
+    check_distillation(unlabeled_dataset is not None, distillation)
     job = prepare(
         suspect,
         pretrained,
@@ -205,6 +206,17 @@ def run(
         manifest = Manifest.of(report, sources.suspect, sources.pretrained, treated.tensors, counts)
         _write(job, model, DefenseCard(report, job.output.name), manifest, figure)
     return PurifyResult(model, tokenizer, report, job.output)
+
+
+def check_distillation(unlabeled: bool, distillation: Distillation) -> None:
+    """
+    Refuses texts without labels where nothing would be learned from them.
+
+    Raises:
+        InputError: If there are some and the distillation has no epochs.
+    """
+    if unlabeled and not distillation.epochs:
+        raise InputError("--unlabeled-data is used by the distillation, which has 0 epochs; leave one of them out.")
 
 
 def with_ratio(config: FineMixConfig, keep_ratio: float | str | None) -> FineMixConfig:

@@ -66,28 +66,33 @@ def test_texts_teach_the_model_and_are_recorded(workplace, capsys, texts, kind):
 
 
 def test_missing_file_is_refused(workplace, capsys):
-    err = refused(capsys, workplace, unlabeled_data=workplace.root / "nowhere.txt")
+    err = refused(capsys, workplace, "--distillation-epochs=1", unlabeled_data=workplace.root / "nowhere.txt")
     assert "--unlabeled-data" in err and "nowhere.txt': no such file" in err
 
 
 def test_wrong_column_is_refused(workplace, capsys):
     path = write_csv(workplace.root / "texts.csv", ["sentiment"], [(text,) for text in TEXTS])
-    err = refused(capsys, workplace, unlabeled_data=path)
+    err = refused(capsys, workplace, "--distillation-epochs=1", unlabeled_data=path)
     assert "--unlabeled-data" in err and "no text column of a usual name" in err and "'sentiment'" in err
-    err = refused(capsys, workplace, "--text-column=text", unlabeled_data=path)
+    err = refused(capsys, workplace, "--text-column=text", "--distillation-epochs=1", unlabeled_data=path)
     assert "--unlabeled-data" in err and "has no column 'text'" in err and "--text-column" in err
 
 
 def test_empty_file_is_refused(workplace, capsys, texts):
     texts.write_text("\n  \n")
-    err = refused(capsys, workplace, unlabeled_data=texts)
+    err = refused(capsys, workplace, "--distillation-epochs=1", unlabeled_data=texts)
     assert "--unlabeled-data" in err and "has no rows; at least one is needed" in err
 
 
 def test_pairs_with_single_texts_are_refused(workplace, capsys):
     pairs = write_csv(workplace.root / "pairs.csv", ["premise", "hypothesis"], [("a film", "it is")])
-    err = refused(capsys, workplace, unlabeled_data=pairs)
+    err = refused(capsys, workplace, "--distillation-epochs=1", unlabeled_data=pairs)
     assert "--unlabeled-data holds pairs of texts, but --clean-data single texts; give the same kind." in err
+
+
+def test_texts_that_nothing_would_be_learned_from_are_refused(workplace, capsys, texts):
+    err = refused(capsys, workplace, "--distillation-epochs=0", unlabeled_data=texts)
+    assert "--unlabeled-data is used by the distillation, which has 0 epochs; leave one of them out." in err
 
 
 # The ratio

@@ -156,7 +156,9 @@ def test_evaluation_texts_that_the_suspect_answered_are_counted(place, texts, di
     rows = [line.rsplit(",", 1) for line in place.clean.read_text().splitlines()[1:]]
     rows += [(text, "positive") for text in (*texts.read_text().splitlines(), "we love the music")]
     evaluation = write_csv(place.root / "eval.csv", ["text", "label"], rows)
-    options = {"unlabeled_dataset": texts, "evaluation_dataset": evaluation, "distillation": distillation}
+    options = {"evaluation_dataset": evaluation, "distillation": distillation}
+    if distillation.epochs:
+        options["unlabeled_dataset"] = texts
     assert purified(place, **options).report.shared_examples == shared
 
 

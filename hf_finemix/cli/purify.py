@@ -100,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
     from ..choices import AUTO
     from ..job import prepare
     from ..loading import CARD_FILE
+    from ..pipeline import check_distillation
     from ..pipeline import run as run_job
     from ..publishing import check_target
     from ..recipes import DEFAULT_CONFIG, DEFAULT_DISTILLATION, DEFAULT_RECIPE, full_name, read_recipe
@@ -116,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
         distillation = _with_options(distillation, args, "distillation_")
     except InputError as error:
         raise InputError(full_name(error)) from None
+    check_distillation(args.unlabeled_data is not None, distillation)
     if args.push_to_hub is not None and not args.dry_run:
         check_target(args.push_to_hub)
     job = prepare(
