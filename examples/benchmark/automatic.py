@@ -54,8 +54,7 @@ def main() -> None:
     lines = [
         "# The automatic recipe",
         "",
-        "    hf-finemix bench examples/benchmark/automatic.yaml --output WORK --workers 2",
-        "    hf-finemix report WORK --output examples/benchmark/automatic",
+        "    hf-finemix bench examples/benchmark/automatic.yaml --output examples/benchmark/automatic --workers 2",
         text[1],
         "",
         "ACC / ASR / flip rate of the worst trigger in percent, and in brackets the reserve ratio. Ours had 64",
