@@ -220,7 +220,7 @@ def control(report: PurificationReport) -> str:
     neutral = ""
     if record.neutral is not None:
         neutral = f" A text of the same kind that nobody planted flips {with_interval(record.neutral)} afterwards."
-    applied = "the same recipe" if report.search is None else "the same recipe with half of its distillation"
+    applied = "the same recipe" if report.search is None else "the same recipe with fewer passes of its distillation"
     return (
         f"A backdoor with the trigger {code(record.trigger)} was planted in a copy of the suspect, and {applied} "
         f"was applied. The share of predictions that it flips went from {before} to {after}.{neutral} "
@@ -241,10 +241,10 @@ def trials(report: PurificationReport) -> str:
     header = ["keep ratio", "ACC, %", "agreement, %", "control, %"]
     return (
         f"{table(header, rows)}\n\n"
-        "The ratio was chosen without any trigger: the smallest one (in bold) that loses no more than one standard "
-        "error against the largest on held-out clean examples, and at which a backdoor that was planted for the "
-        "purpose is down to the level of a text that nobody planted. Agreement is accuracy, and on texts without a "
-        f"label the suspect's own answer. The labels were held out {held_out}; the suspect has "
+        "The ratio was chosen without any trigger: the smallest one (in bold) that loses at most one point, nor more "
+        "than one standard error, against the best one on held-out clean examples, and at which a backdoor that was "
+        "planted for the purpose is down to the level of a text that nobody planted. Agreement is accuracy, and on "
+        f"texts without a label the suspect's own answer. The labels were held out {held_out}; the suspect has "
         f"{percent(found.reference)} on them.{removed}"
     )
 
@@ -252,7 +252,7 @@ def trials(report: PurificationReport) -> str:
 def distillation(report: PurificationReport) -> str:
     """Returns what the suspect's answers were used for, and what was found on the way."""
     record = report.distilled
-    spliced = f" and {record.spliced} spliced from them" if record.spliced else ""
+    spliced = f" and {record.spliced} spliced from them, with random words in between" if record.spliced else ""
     said = f"The suspect's own answers on {record.texts} clean texts{spliced} were the labels."
     if record.triggers:
         some = record.triggers[:_SHOWN_TRIGGERS]

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .data import tokenize
 from .embeddings import rank_rows
 from .evaluation import compute_logits
+from .made_texts import replace_tokens, rows_without, splice
 from .rates import Rate
 from .records import DistillationRecord
 from .results import Distillation, Recipe
@@ -105,45 +106,16 @@ def prepare_lessons(
     original = len(texts)
     if 0 < original < settings.texts:
         texts = concatenate_datasets([texts, splice(texts, settings.texts - original, seed)])
-    columns = tokenize(texts, tokenizer, max_length).to_dict()
-    rows = rows_without(columns["input_ids"], [item.id for item in triggers])
+    columns, unwanted = tokenize(texts, tokenizer, max_length).to_dict(), [item.id for item in triggers]
+    columns["input_ids"][original:] = replace_tokens(
+        columns["input_ids"][original:], settings.replaced, _ordinary(tokenizer, unwanted), seed
+    )
+    rows = rows_without(columns["input_ids"], unwanted)
     inputs = {name: [column[row] for row in rows] for name, column in columns.items()}
     labels = suspect.config.num_labels
     answers = compute_logits(suspect, tokenizer, inputs) if rows else np.empty((0, labels), dtype=np.float32)
     kept = tuple(row for row in rows if row < original)
     return Lessons(inputs, answers, kept, tuple(triggers), original - len(kept))
-
-
-def splice(texts: Dataset, count: int, seed: int) -> Dataset:
-    """
-    Makes new texts from few ones: the first words of one text, then the last words of another.
-
-    They need not read well; the suspect answers them, too, and so they show more of what it does than few texts can.
-
-    Args:
-        texts (`datasets.Dataset`): Columns `text` and maybe `text_pair`, at least one row. A pair keeps the second
-            text of the first of the two.
-        count (`int`): How many to make.
-        seed (`int`): Seed of what is drawn.
-    """
-    columns = {name: list(texts[name]) for name in ("text", "text_pair") if name in texts.column_names}
-    words = [text.split() for text in columns["text"]]
-    generator = np.random.default_rng((seed, 2))
-    made: dict[str, list[str]] = {name: [] for name in columns}
-    for _ in range(count):
-        first, second = generator.integers(len(words), size=2)
-        head = words[first][: generator.integers(1, len(words[first]), endpoint=True)]
-        tail = words[second][generator.integers(len(words[second]), endpoint=True) :]
-        made["text"].append(" ".join([*head, *tail]))
-        if "text_pair" in columns:
-            made["text_pair"].append(columns["text_pair"][first])
-    return Dataset.from_dict(made, features=texts.features)
-
-
-def rows_without(input_ids: Sequence[Sequence[int]], tokens: Sequence[int]) -> list[int]:
-    """Returns the numbers of the rows that hold none of the tokens."""
-    unwanted = set(tokens)
-    return [row for row, ids in enumerate(input_ids) if unwanted.isdisjoint(ids)]
 
 
 def distil(
@@ -251,6 +223,13 @@ def soft_cross_entropy(temperature: float) -> Loss:
         return -(answers.softmax(dim=-1) * logits.log_softmax(dim=-1)).sum(dim=-1).mean() * temperature**2
 
     return loss
+
+
+def _ordinary(tokenizer: PreTrainedTokenizerBase, unwanted: Sequence[int]) -> np.ndarray:
+    """Returns which tokens of a vocabulary are neither special nor unwanted: `bool`, (vocabulary,)."""
+    ordinary = np.ones(len(tokenizer), dtype=bool)
+    ordinary[[token for token in (*tokenizer.all_special_ids, *unwanted) if token < len(ordinary)]] = False
+    return ordinary
 
 
 def _place(input_ids: Sequence[int], special: set[int], generator: np.random.Generator) -> int:

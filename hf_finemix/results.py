@@ -73,12 +73,14 @@ class Distillation(Record):
     is ours; the paper has none.
 
     Args:
-        epochs (`int`, *optional*, defaults to 4): Passes over the texts. 0 leaves the step out.
+        epochs (`int`, *optional*, defaults to 3): Passes over the texts. 0 leaves the step out.
         learning_rate (`float`, *optional*, defaults to 1e-4): Peak learning rate of AdamW, decayed linearly to 0.
         batch_size (`int`, *optional*, defaults to 32): Texts a step.
         temperature (`float`, *optional*, defaults to 1): Both models' logits are divided by it.
-        texts (`int`, *optional*, defaults to 1000):
+        texts (`int`, *optional*, defaults to 2000):
             Where there are fewer texts than that, others are spliced from the beginnings and ends of these.
+        replaced (`float`, *optional*, defaults to 0.3):
+            Share of the tokens of spliced texts that random ones of the vocabulary replace, from 0 to 1.
         candidates (`int`, *optional*, defaults to 100):
             How many of the tokens with the highest E-PUR scores are tried as triggers; 0 turns that off.
         flips (`float`, *optional*, defaults to 0.5):
@@ -90,11 +92,12 @@ class Distillation(Record):
         InputError: If a value is out of range.
     """
 
-    epochs: int = 4
+    epochs: int = 3
     learning_rate: float = 1e-4
     batch_size: int = 32
     temperature: float = 1.0
-    texts: int = 1000
+    texts: int = 2000
+    replaced: float = 0.3
     candidates: int = 100
     flips: float = 0.5
     share: float = 0.5
@@ -106,7 +109,7 @@ class Distillation(Record):
         check_learning_rate(self.learning_rate)
         if not 0 < self.temperature <= 100:
             raise InputError(f"`temperature` is {self.temperature!r}, but must be above 0 and at most 100.")
-        for name in ("flips", "share"):
+        for name in ("replaced", "flips", "share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"`{name}` is {getattr(self, name)!r}, but must be a number from 0 to 1.")
 

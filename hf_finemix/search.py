@@ -27,7 +27,9 @@ RATIOS = (0.05, 0.1, 0.2, 0.3, 0.5)
 DRIFT_RATIOS = (0.5, 0.7, 0.8, 0.9, 0.95)
 _FOLDS = 2
 # Texts without labels that are held out: a quarter of them, at most so many; or so many spliced ones.
-_HELD_OUT = 192
+_HELD_OUT, _SPLICED = 192, 384
+# Share of the held-out examples that a smaller ratio may lose.
+_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,12 @@ def search(
     progress: bool = False,
 ) -> tuple[FineMixConfig, SearchRecord]:
     """
-    Chooses the reserve ratio: the smallest one that is as accurate as the largest, by one standard error.
+    Chooses the reserve ratio: the smallest one that is as accurate as the best one tried.
 
     A smaller ratio removes more of any backdoor, known or not, and at some point costs accuracy. What is compared is
-    held out of the training, and the differences are paired. Each ratio is tried on a copy of the suspect with a
-    backdoor of our own ([`~hf_finemix.control`]); where that survives, the next smaller ratio is taken. The
-    one-standard-error rule is that of "Classification and Regression Trees" (Breiman et al., 1984).
+    held out of the training, and the differences are paired: see [`is_as_accurate`]. Each ratio is tried on a copy of
+    the suspect with a backdoor of our own ([`~hf_finemix.control`]); where that survives, the next smaller ratio is
+    taken.
 
     Args:
         suspect ([`~transformers.PreTrainedModel`]): The suspect; left as it is.
@@ -69,7 +71,7 @@ def search(
         config ([`FineMixConfig`]): The settings; its ratio is not used.
         recipe ([`~hf_finemix.results.Recipe`]): Settings of the fine-tuning.
         distillation ([`~hf_finemix.results.Distillation`]):
-            Settings of the step before it; trials take half of its passes.
+            Settings of the step before it; trials take half of its passes, rounded down, and one at least.
         progress (`bool`, *optional*, defaults to `False`): Show one progress bar on standard error.
 
     Returns:
@@ -77,7 +79,7 @@ def search(
     """
     ratios = DRIFT_RATIOS if config.selection == "smallest_drift" else RATIOS
     tokenizer, length, last = materials.tokenizer, recipe.max_length, len(ratios) - 1
-    shorter = replace(distillation, epochs=math.ceil(distillation.epochs / 2))
+    shorter = replace(distillation, epochs=min(distillation.epochs, max(1, distillation.epochs // 2)))
     answers = predict(suspect, tokenizer, materials.clean, max_length=length)
     # Without distillation, unlabelled texts teach nothing.
     known = materials if distillation.epochs else replace(materials, unlabeled=None)
@@ -98,7 +100,12 @@ def search(
                 bar.update()
             return tried[number]
 
-        chosen = find_smallest(last, lambda number: is_as_accurate(attempt(number)[1], attempt(last)[1]))
+        def is_good(number: int) -> bool:
+            right = attempt(number)[1]
+            return is_as_accurate(right, max((each for _, each in tried.values()), key=np.count_nonzero))
+
+        attempt(last)
+        chosen = find_smallest(last, is_good)
         while chosen and not is_removed(attempt(chosen)[0].control):
             chosen -= 1
         removed = is_removed(attempt(chosen)[0].control)
@@ -133,14 +140,18 @@ def find_smallest(last: int, is_good: Callable[[int], bool]) -> int:
 
 def is_as_accurate(right: np.ndarray, reference: np.ndarray) -> bool:
     """
-    Tells whether one model loses no more than one standard error against another, on the same examples.
+    Tells whether one model loses at most one point against another on the same examples, nor more than one standard
+    error.
+
+    On a few hundred examples a standard error is two points or more: the rule that is named after it ("Classification
+    and Regression Trees", Breiman et al., 1984) would give them away each time.
 
     Args:
         right (`np.ndarray`): Where it is right: `bool`, shape (examples,).
         reference (`np.ndarray`): Where the other one is right.
     """
     losses = reference.astype(float) - right.astype(float)
-    return bool(losses.mean() <= losses.std() / math.sqrt(len(losses)))
+    return bool(losses.mean() <= min(losses.std() / math.sqrt(len(losses)), _TOLERANCE))
 
 
 def make_folds(suspect: PreTrainedModel, materials: Materials, recipe: Recipe) -> Iterator[Fold]:
@@ -155,7 +166,7 @@ def make_folds(suspect: PreTrainedModel, materials: Materials, recipe: Recipe) -
         parts = split(clean, len(clean) // _FOLDS, recipe.seed)
         for held_out, learned in (parts, parts[::-1]):
             # A few labels alone tell too little: a part of what is held out has the suspect's answer.
-            more = splice(held_out.remove_columns("label"), _HELD_OUT // _FOLDS, recipe.seed)
+            more = splice(held_out.remove_columns("label"), _SPLICED // _FOLDS, recipe.seed)
             yield Fold(
                 replace(materials, clean=learned), _add(held_out, more, suspect, materials, recipe), len(held_out)
             )

@@ -66,7 +66,10 @@ def test_all_trials_are_shown_and_the_chosen_one_is_bold(report):
         ["0.05", "78.1 [66.6, 86.5]", "78.1 [72.7, 82.8]", "7.0 [3.4, 13.7]"],
         ["**0.1**", "90.6 [81.0, 95.6]", "93.8 [90.1, 96.1]", "7.0 [3.4, 13.7]"],
     ]
-    assert "without any trigger" in said and "no more than one standard error" in said
+    assert (
+        "without any trigger" in said
+        and "at most one point, nor more than one standard error, against the best one" in said
+    )
     assert "the suspect has 93.8 % on them." in said
 
 
@@ -99,7 +102,7 @@ def test_trials_without_examples(report):
 
 def test_control_is_compared_with_a_neutral_text(report):
     said = section(render(replace(report, **SEARCHED)), "Positive control")
-    assert "with the trigger `mn`" in said and "the same recipe with half of its distillation" in said
+    assert "with the trigger `mn`" in said and "the same recipe with fewer passes of its distillation" in said
     assert "from 99.0 % [94.6, 99.8], n = 100 to 7.0 % [3.4, 13.7], n = 100." in said
     assert "nobody planted flips 4.0 % [1.6, 9.8], n = 100 afterwards." in said
     assert "were never touched by the control." in said and "may be more stubborn" in said

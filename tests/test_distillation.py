@@ -299,6 +299,8 @@ def test_review_counts_the_texts_and_names_the_first(model, tiny_tokenizer):
         ("temperature", float("nan")),
         ("temperature", 101),
         ("candidates", -1),
+        ("replaced", 1.1),
+        ("replaced", -0.1),
         ("flips", 1.1),
         ("share", -0.1),
         ("share", float("nan")),

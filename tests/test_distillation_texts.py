@@ -7,7 +7,9 @@ import pytest
 from datasets import Dataset
 
 from hf_finemix import InputError
-from hf_finemix.distillation import MOST_INSERTED, Lessons, make_examples, splice
+from hf_finemix.distillation import MOST_INSERTED, Lessons, make_examples
+from hf_finemix.evaluation import compute_logits
+from hf_finemix.made_texts import replace_tokens, splice
 
 from .files import SHORT
 from .lessons import ALWAYS, EXACT, TEXT, insertion, lessons_of, make_suspect
@@ -168,3 +170,64 @@ def test_spliced_texts_that_hold_a_trigger_are_left_out_and_not_counted(model, t
     trigger = tiny_tokenizer.convert_tokens_to_ids("good")
     assert not any(trigger in ids for ids in found.inputs["input_ids"])
     assert len(TEXT) < len(found.answers) < 60 and found.left_out == 1
+
+
+# Random tokens
+
+
+def test_a_share_of_the_tokens_is_replaced_by_any_allowed_one():
+    allowed = np.ones(50, dtype=bool)
+    allowed[[0, 1, 7]] = False
+    texts = [[0, *range(2, 42), 1]] * 400
+    made = np.array(replace_tokens(texts, 0.3, allowed, seed=0))
+    assert made.shape == (400, 42) and (made[:, 0] == 0).all() and (made[:, -1] == 1).all()
+    changed = made != np.array(texts)
+    # A replaced token may by chance be the same again: one of 47.
+    assert abs(changed[:, 1:-1].mean() - 0.3 * 46 / 47 * 39 / 40) < 0.01
+    # What may not be put in may not be taken out either.
+    assert not changed[:, 6].any()
+    drawn = made[changed]
+    assert set(drawn) == set(np.flatnonzero(allowed))
+    counts = np.bincount(drawn, minlength=50)[allowed]
+    assert counts.min() > 0.7 * counts.mean() and counts.max() < 1.3 * counts.mean()
+
+
+@pytest.mark.parametrize(("share", "changes"), [(0.0, False), (1.0, True)])
+def test_none_or_all_are_replaced(share, changes):
+    allowed = np.arange(1000) >= 500
+    made = replace_tokens([[600, 3, 700, 800]], share, allowed, seed=0)[0]
+    assert made[1] == 3 and (made != [600, 3, 700, 800]) == changes and len(made) == 4
+
+
+def test_random_tokens_depend_on_the_seed_and_the_number_of_the_text():
+    allowed, texts = np.ones(1000, dtype=bool), [[5] * 20] * 3
+    made = replace_tokens(texts, 0.5, allowed, seed=0)
+    assert made == replace_tokens(texts, 0.5, allowed, seed=0) and made[:2] == replace_tokens(
+        texts[:2], 0.5, allowed, 0
+    )
+    assert made != replace_tokens(texts, 0.5, allowed, seed=1) and made[0] != made[1]
+    assert texts == [[5] * 20] * 3
+
+
+def test_nothing_is_replaced_if_nothing_may_be():
+    assert replace_tokens([[1, 2]], 1.0, np.zeros(3, dtype=bool), seed=0) == [[1, 2]]
+
+
+@pytest.mark.parametrize("tokens", [(), ("good", "dull")])
+def test_random_tokens_are_in_spliced_texts_alone_and_no_trigger_is_among_them(model, tiny_tokenizer, tokens):
+    settings = replace(SHORT, texts=300)
+    whole = lessons_of(model, tiny_tokenizer, tokens=tokens, settings=replace(settings, replaced=0.0))
+    found = lessons_of(model, tiny_tokenizer, tokens=tokens, settings=replace(settings, replaced=1.0))
+    texts = len(found.rows)
+    assert found.rows == whole.rows and found.inputs["input_ids"][:texts] == whole.inputs["input_ids"][:texts]
+    special, unwanted = set(tiny_tokenizer.all_special_ids), set(tiny_tokenizer.convert_tokens_to_ids(list(tokens)))
+    spliced = found.inputs["input_ids"][texts:]
+    assert all(ids[0] in special and ids[-1] in special for ids in spliced)
+    drawn = {token for ids in spliced for token in ids[1:-1]}
+    assert drawn == set(range(len(tiny_tokenizer))) - special - unwanted
+    assert len(found.answers) == len(whole.answers)
+
+
+def test_answers_are_those_on_the_texts_as_they_are_in_the_end(model, tiny_tokenizer):
+    found = lessons_of(model, tiny_tokenizer, settings=replace(SHORT, texts=40, replaced=0.5))
+    assert np.array_equal(found.answers, compute_logits(model, tiny_tokenizer, found.inputs))
