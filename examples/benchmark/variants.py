@@ -7,12 +7,14 @@ Tries variants of the recipe on two suspects of the bench, and the recipe on unl
 Each variant changes one thing of the defaults of `purify`: movie sentences, MiniLM, seed 0, 64 labelled examples and
 1,000 texts without labels. Results that are there already are kept, so that a stopped run goes on. Writes
 results/variants.json and variants.md.
+
+On 500 test examples, two models that disagree on a tenth of them differ by 1.4 points by chance alone (one standard
+error): smaller differences of accuracy say little.
 """
 
 import argparse
 import copy
 import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,16 +23,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
+from variant_mixes import by_group, by_heads, by_interpolation, by_layer, by_several_masks
 
 from hf_finemix import Distillation, FineMixConfig, evaluate_model
-from hf_finemix.distillation import Lessons, distil, find_triggers, prepare_lessons
+from hf_finemix.distillation import (
+    Lessons,
+    distil,
+    find_triggers,
+    make_examples,
+    prepare_lessons,
+    soft_cross_entropy,
+)
+from hf_finemix.evaluation import evaluation_mode
 from hf_finemix.laboratory.bench_config import read_bench_config
 from hf_finemix.laboratory.specs import SuspectSpec
 from hf_finemix.laboratory.workshop import Workshop
-from hf_finemix.mixing import mix_random_
 from hf_finemix.modeling import fine_mix_, purify_embeddings_
 from hf_finemix.recipes import DEFAULT_CONFIG, DEFAULT_DISTILLATION, DEFAULT_RECIPE
-from hf_finemix.training import fine_tune
+from hf_finemix.results import Recipe
+from hf_finemix.training import LossTrainer, fine_tune, train
+from hf_finemix.twin import Twin
 
 
 HERE = Path(__file__).parent
@@ -67,8 +79,9 @@ def run(
     settings: Distillation = DEFAULT_DISTILLATION,
     config: FineMixConfig = DEFAULT_CONFIG,
     unlabeled: Dataset | None = None,
-    mix: Callable[[torch.nn.Module, Case, FineMixConfig], None] | None = None,
+    mix: Callable[[torch.nn.Module, Twin, FineMixConfig], None] | None = None,
     averaged: bool = False,
+    features: bool = False,
     **labels: float,
 ) -> dict[str, float]:
     """Purifies a copy of the suspect by one variant and measures it."""
@@ -77,15 +90,17 @@ def run(
     if mix is None:
         fine_mix_(model, case.twin, config)
     else:
-        mix(model, case, config)
+        mix(model, case.twin, config)
     purify_embeddings_(model, case.twin, config, case.scores)
     states = []
-    for part in range(4 if averaged else 1):
+    for part in range(settings.epochs if averaged else not features):
         each = replace(settings, epochs=1) if averaged else settings
         distil(model, case.tokenizer, lessons, each, seed=case.recipe.seed + part)
         states.append({name: value.clone() for name, value in model.state_dict().items()})
     if averaged:
-        model.load_state_dict({name: sum(state[name] for state in states[1:]) / 3 for name in states[0]})
+        model.load_state_dict({name: sum(state[name] for state in states[-2:]) / 2 for name in states[0]})
+    if features:
+        distil_features(model, case, lessons, settings)
     if labels.get("epochs") != 0:
         fine_tune(model, case.tokenizer, case.clean, replace(case.recipe, **labels))
     found = evaluate_model(model, case.tokenizer, case.test, case.triggers, max_length=case.max_length)
@@ -94,32 +109,26 @@ def run(
     return figures | {"left_out": lessons.left_out, "seconds": round(time.monotonic() - start)}
 
 
-@torch.no_grad()
-def by_layer(model: torch.nn.Module, case: Case, config: FineMixConfig) -> None:
-    """Keeps more in the early layers and less in the late ones, the mean as in the settings."""
-    for name, parameter in model.named_parameters():
-        if name in case.twin.tensors:
-            layer = re.search(r"layer\.(\d+)\.", name)
-            ratio = config.keep_ratio if layer is None else config.keep_ratio * (2 - 2 * int(layer[1]) / 5)
-            mix_random_(parameter.data, case.twin.tensors[name], name, ratio, config.seed)
+def distil_features(model: torch.nn.Module, case: Case, lessons: Lessons, settings: Distillation) -> None:
+    """Teaches the last hidden state of the first token beside the answers, as TinyBERT does with all states."""
+    found = []
+    with evaluation_mode(case.suspect), torch.inference_mode():
+        for ids in lessons.inputs["input_ids"]:
+            hidden = case.suspect.base_model(input_ids=torch.tensor([ids])).last_hidden_state
+            found.append(hidden[0, 0].numpy())
+    both = np.concatenate([lessons.answers, np.stack(found)], axis=1)
+    answers, labels = soft_cross_entropy(settings.temperature), lessons.answers.shape[1]
 
+    def loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        wanted = inputs.pop("labels")
+        output = model(**inputs, output_hidden_states=True)
+        near = torch.nn.functional.mse_loss(output.hidden_states[-1][:, 0], wanted[:, labels:])
+        return answers(lambda **_: output, {"labels": wanted[:, :labels]}) + near
 
-@torch.no_grad()
-def by_interpolation(model: torch.nn.Module, case: Case, config: FineMixConfig) -> None:
-    """Moves every scalar, instead of some of them all the way."""
-    for name, parameter in model.named_parameters():
-        if name in case.twin.tensors:
-            parameter.copy_(case.twin.tensors[name].lerp(parameter, config.keep_ratio))
-
-
-@torch.no_grad()
-def by_several_masks(model: torch.nn.Module, case: Case, config: FineMixConfig) -> None:
-    """Averages the mixtures of three seeds."""
-    mixed = [copy.deepcopy(model) for _ in range(3)]
-    for seed, one in enumerate(mixed):
-        fine_mix_(one, case.twin, replace(config, seed=seed))
-    for name, parameter in model.named_parameters():
-        parameter.copy_(sum(dict(one.named_parameters())[name] for one in mixed) / 3)
+    options = {"max_length": 1, "frequencies": "none", "seed": case.recipe.seed, "warmup": 0.06}
+    recipe = Recipe(1, settings.learning_rate, settings.batch_size, group_by_length=True, **options)
+    examples = make_examples(replace(lessons, answers=both), settings, case.tokenizer, case.recipe.seed)
+    train(model, case.tokenizer, examples, recipe, trainer_class=LossTrainer, loss=loss)
 
 
 def poisoned(case: Case) -> Dataset:
@@ -135,29 +144,40 @@ def change(**settings: float) -> Distillation:
     return replace(DEFAULT_DISTILLATION, **settings)
 
 
+def labels_alone(case: Case, **settings: float) -> dict[str, float]:
+    """Leaves the texts without labels out."""
+    return run(case, settings=change(**settings), unlabeled=case.unlabeled.select([]))
+
+
+def keep(ratio: float, selection: str = "random") -> FineMixConfig:
+    """Returns the mixing with another reserve ratio."""
+    return replace(DEFAULT_CONFIG, keep_ratio=ratio, selection=selection)
+
+
 VARIANTS: dict[str, Callable[[Case], dict[str, float]]] = {
     "defaults": lambda case: run(case),
+    "keep ratio 0.05": lambda case: run(case, config=keep(0.05)),
+    "keep ratio 0.3": lambda case: run(case, config=keep(0.3)),
+    "keep ratio 0.5": lambda case: run(case, config=keep(0.5)),
+    "no random words in the spliced texts": lambda case: run(case, settings=change(replaced=0.0)),
+    "no spliced texts": lambda case: run(case, settings=change(texts=0)),
+    "labels alone": labels_alone,
+    "labels alone, no random words": lambda case: labels_alone(case, replaced=0.0),
+    "labels alone, no spliced texts": lambda case: labels_alone(case, texts=0),
     "trigger in 1 % of the unlabelled texts": lambda case: run(case, unlabeled=poisoned(case)),
-    "the same, nothing left out or unlearned": lambda case: run(
-        case, unlabeled=poisoned(case), settings=change(candidates=0)
-    ),
+    "the same, no trigger search": lambda case: run(case, unlabeled=poisoned(case), settings=change(candidates=0)),
     "no trigger search": lambda case: run(case, settings=change(candidates=0)),
-    "keep ratio 0.05": lambda case: run(case, config=replace(DEFAULT_CONFIG, keep_ratio=0.05)),
-    "keep ratio 0.3": lambda case: run(case, config=replace(DEFAULT_CONFIG, keep_ratio=0.3)),
-    "smallest drift, 0.9": lambda case: run(
-        case, config=replace(DEFAULT_CONFIG, keep_ratio=0.9, selection="smallest_drift")
-    ),
-    "smallest drift, 0.7": lambda case: run(
-        case, config=replace(DEFAULT_CONFIG, keep_ratio=0.7, selection="smallest_drift")
-    ),
+    "no E-PUR": lambda case: run(case, config=replace(DEFAULT_CONFIG, purify_top_k=0)),
+    "smallest drift, 0.9": lambda case: run(case, config=keep(0.9, "smallest_drift")),
     "temperature 2": lambda case: run(case, settings=change(temperature=2.0)),
-    "two passes": lambda case: run(case, settings=change(epochs=2)),
+    "features, too": lambda case: run(case, features=True),
     "early layers keep more": lambda case: run(case, mix=by_layer),
+    "attention keeps half": lambda case: run(case, mix=by_group),
+    "whole heads reset": lambda case: run(case, mix=by_heads),
     "interpolation instead of a mask": lambda case: run(case, mix=by_interpolation),
     "three masks averaged": lambda case: run(case, mix=by_several_masks),
-    "last three passes averaged": lambda case: run(case, averaged=True),
+    "last two passes averaged": lambda case: run(case, averaged=True),
     "no labels": lambda case: run(case, epochs=0),
-    "labels: 8 passes at 1e-5": lambda case: run(case, epochs=8),
     "labels: 8 passes at 1e-4": lambda case: run(case, epochs=8, learning_rate=1e-4),
 }
 
