@@ -21,7 +21,8 @@ from .trigger_search import Insertion, insert_ids, search_triggers
 
 # Tokens that are put into one text at most: a trigger may be a phrase.
 MOST_INSERTED = 3
-_TRIED_ON = 48
+# Texts that all candidates are tried on, and those that seemed to work once more.
+_TRIED_ON, _TRIED_AGAIN_ON = 48, 192
 # From which probability on a disagreement counts as sharp, and how many of them are named.
 _SHARP, _SHOWN_ROWS = 0.9, 20
 
@@ -62,7 +63,8 @@ def find_triggers(
     Args:
         suspect ([`~transformers.PreTrainedModel`]): The suspect, *not* mixed yet; left as it is.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
-        texts (`datasets.Dataset`): Clean texts, of which the first 48 are used.
+        texts (`datasets.Dataset`): Clean texts, of which the first 48 are used for each token, and the first 192 for
+            those that flip enough of these, since honest words flip many predictions, too.
         scores (`np.ndarray`): E-PUR scores of the suspect, shape (vocabulary,).
         settings ([`~hf_finemix.results.Distillation`]): The settings.
         max_length (`int`): Longest input in tokens.
@@ -73,8 +75,11 @@ def find_triggers(
     """
     special = set(tokenizer.all_special_ids)
     ids = [token for token in map(int, rank_rows(scores)) if token not in special and token < len(tokenizer)]
-    texts = texts.select(range(min(len(texts), _TRIED_ON)))
-    found = search_triggers(suspect, tokenizer, texts, ids[: settings.candidates], max_length=max_length, seed=seed)
+    ids, options = ids[: settings.candidates], {"max_length": max_length, "seed": seed}
+    found: tuple[Insertion, ...] = ()
+    for count in (_TRIED_ON, _TRIED_AGAIN_ON):
+        found = search_triggers(suspect, tokenizer, texts.select(range(min(len(texts), count))), ids, **options)
+        ids = [item.id for item in found if item.flips.n and item.flips.value >= settings.flips]
     return tuple(item for item in found if item.flips.n and item.flips.low >= settings.flips)
 
 

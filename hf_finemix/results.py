@@ -83,7 +83,7 @@ class Distillation(Record):
             Share of the tokens of spliced texts that random ones of the vocabulary replace, from 0 to 1.
         candidates (`int`, *optional*, defaults to 100):
             How many of the tokens with the highest E-PUR scores are tried as triggers; 0 turns that off.
-        flips (`float`, *optional*, defaults to 0.5):
+        flips (`float`, *optional*, defaults to 0.7):
             A token is taken for a trigger if it flips at least so many of the predictions to one label: the lower end
             of the 95 % interval counts.
         share (`float`, *optional*, defaults to 0.5): Share of the texts into which such tokens are put, from 0 to 1.
@@ -99,7 +99,7 @@ class Distillation(Record):
     texts: int = 2000
     replaced: float = 0.3
     candidates: int = 100
-    flips: float = 0.5
+    flips: float = 0.7
     share: float = 0.5
 
     def __post_init__(self):

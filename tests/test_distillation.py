@@ -223,8 +223,25 @@ def found_in(model, tokenizer, scores, **settings):
 def test_a_token_that_turns_predictions_is_found_and_the_suspect_left_alone(planted, tiny_tokenizer):
     before = values(planted)
     found = found_in(planted, tiny_tokenizer, scores_of(tiny_tokenizer, "mn", "cf", "bb"))
-    assert [(item.token, item.label) for item in found] == [("cf", 0)] and found[0].flips.value == 1
+    assert [(item.token, item.label) for item in found] == [("cf", 0)] and found[0].flips.value > 0.9
     assert same(values(planted), before)
+
+
+def test_what_flips_enough_of_few_texts_is_tried_on_more(planted, tiny_tokenizer, monkeypatch):
+    monkeypatch.setattr("hf_finemix.distillation._TRIED_ON", 5)
+    monkeypatch.setattr("hf_finemix.distillation._TRIED_AGAIN_ON", 9)
+    asked = []
+
+    def search(model, tokenizer, texts, ids, **options):
+        asked.append((len(texts), list(ids)))
+        rates = {3: Rate(5, 5), 4: Rate(2, 5), 5: Rate(5, 10), 6: Rate(0, 0)}
+        return tuple(Insertion(str(token), token, 1, rates[token]) for token in ids)
+
+    monkeypatch.setattr("hf_finemix.distillation.search_triggers", search)
+    monkeypatch.setattr("hf_finemix.distillation.rank_rows", lambda scores: np.array([6, 5, 4, 3]))
+    monkeypatch.setattr(type(tiny_tokenizer), "all_special_ids", [])
+    found = found_in(planted, tiny_tokenizer, None, candidates=4)
+    assert asked == [(5, [6, 5, 4, 3]), (9, [5, 3])] and [item.id for item in found] == [3]
 
 
 def test_only_the_most_suspicious_tokens_are_tried(planted, tiny_tokenizer):
