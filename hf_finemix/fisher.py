@@ -5,10 +5,15 @@ From "Fine-purifying" (Zhang et al., Findings of ACL 2023, arXiv 2305.04547).
 """
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+
+
+if TYPE_CHECKING:
+    # Mixing of files needs the ranking alone, and starts in a fraction of the time without transformers.
+    from transformers import PreTrainedModel
 
 
 # Middles of the four quarters of the way from the pretrained to the suspect's weights; the choice is ours.
@@ -28,14 +33,24 @@ def purity_keys(suspect: torch.Tensor, pretrained: torch.Tensor, fisher: torch.T
         `np.ndarray`: `uint32`, shape (numel,); smaller means kept earlier. A scalar that never moved comes first; one
         that moved and that clean data do not touch at all comes last.
     """
+    return purity_keys_on_device(suspect, pretrained, fisher).cpu().numpy().view(np.uint32)
+
+
+def purity_keys_on_device(suspect: torch.Tensor, pretrained: torch.Tensor, fisher: torch.Tensor) -> torch.Tensor:
+    """
+    Computes the same keys as [`purity_keys`] on the suspect's device.
+
+    Returns:
+        `torch.Tensor`: `int32`, none of them negative, shape (numel,).
+    """
     squared = (suspect.detach().double() - pretrained.detach().to(suspect.device).double()).square()
     # Without information the quotient is infinite, or no number where nothing moved either.
     ranked = torch.where(squared > 0, squared / fisher.to(suspect.device).double(), torch.zeros_like(squared))
-    return ranked.to(torch.float32).flatten().cpu().numpy().view(np.uint32)
+    return ranked.to(torch.float32).flatten().view(torch.int32)
 
 
 def fisher_information(
-    model: PreTrainedModel, pretrained: Mapping[str, torch.Tensor], examples: Iterable[Mapping[str, torch.Tensor]]
+    model: "PreTrainedModel", pretrained: Mapping[str, torch.Tensor], examples: Iterable[Mapping[str, torch.Tensor]]
 ) -> dict[str, torch.Tensor]:
     """
     Estimates the diagonal Fisher information, averaged over four points on the way from pretrained to suspect.

@@ -8,12 +8,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .checks import check_finite, check_model, check_not_mixed, was_mixed
 from .config import FineMixConfig
-from .drift import find_cut
+from .drift import in_parts
 from .embeddings import embedding_scores, rank_rows, reset_rows_
 from .errors import InputError
 from .frequencies import token_frequencies, vocabulary_rank
 from .masks import MASK_VERSION
-from .mixing import mix_
+from .mixing import find_mix_cut, mix_
 from .plan import MixReport, canonical_name, plan_mixing
 from .serialization import Record
 from .twin import Pretrained, Twin, load_twin, unwrap
@@ -97,12 +97,7 @@ def fine_mix_(
     check_finite(((name, parameters[name]) for name in mixed), "model")
     check_finite(((name, twin.tensors[name]) for name in mixed), "pretrained")
 
-    cut = None
-    if config.selection != "random":
-        largest = config.selection == "largest_drift"
-        cut = find_cut(
-            list(mixed), lambda name: (parameters[name], twin.tensors[name]), mixed, config.keep_ratio, largest
-        )
+    cut = find_mix_cut(config, list(mixed), lambda name: in_parts(parameters[name], twin.tensors[name]), mixed)
     # The record comes first: a model whose mixing was interrupted must not pass for an untouched one.
     model.config.finemix = config.to_dict() | {"pretrained": twin.source, "mask_version": MASK_VERSION}
     return report.with_counts(
