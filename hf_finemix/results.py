@@ -18,7 +18,7 @@ from .serialization import Record, check_version, read_json
 
 REPORT_FILE = "finemix_report.json"
 REPORT_VERSION = 1
-MAKERS = ("purify", "FineMixTrainer", "FineMixMixin")
+MAKERS = ("purify", "FineMixTrainer", "FineMixMixin", "mix")
 
 _LIBRARIES = ("accelerate", "datasets", "safetensors", "tokenizers", "torch", "transformers")
 
@@ -145,7 +145,7 @@ class PurificationReport(Record):
         labels (`dict[int, str]`): The classifier's labels.
         mix (`MixReport`): What was done to each parameter.
         purify (`PurifyReport`): Which embedding rows were reset.
-        made_by (`str`): `"purify"`, `"FineMixTrainer"` or `"FineMixMixin"`.
+        made_by (`str`): `"purify"`, `"FineMixTrainer"`, `"FineMixMixin"` or `"mix"`.
         fine_tuned (`bool`): Whether the weights changed after mixing.
         recipe (`Recipe`, *optional*): How `purify` fine-tuned the mixed model.
         training (`dict[str, Any]`, *optional*): Training arguments of a `FineMixTrainer`.
