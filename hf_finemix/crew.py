@@ -29,10 +29,11 @@ class Crew:
     Attributes:
         rank (`int`): Number of this process.
         ranks (`int`): Number of all.
+        local_ranks (`int`): Number of those on this machine.
     """
 
     def __init__(self):
-        self.rank, self.ranks = 0, 1
+        self.rank, self.ranks, self.local_ranks = 0, 1, 1
         self._store: Any = None
 
     @classmethod
@@ -68,6 +69,7 @@ class Crew:
                 "torchrun or `accelerate launch`, or unset WORLD_SIZE."
             ) from None
         self.rank, self.ranks = rank, ranks
+        self.local_ranks = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", ranks)))
         self._store = dist.PrefixStore(f"finemix-mix-{_calls}", store)
         self._done = threading.Event()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from .card import DefenseCard, read_card, update_card
 from .hashes import FileRecord, describe_files
@@ -15,6 +14,10 @@ from .results import REPORT_FILE
 from .serialization import to_json
 
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
 def saved_files(folder: Path) -> set[str]:
     """Returns the names of the files that `save_pretrained` of a model leaves in a folder."""
     names = {WEIGHTS_FILE} if (folder / WEIGHTS_FILE).is_file() else {INDEX_FILE, *index_shards(folder, "the model")}
@@ -23,7 +26,7 @@ def saved_files(folder: Path) -> set[str]:
     return {CONFIG_FILE, *names}
 
 
-def saved_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> set[str]:
+def saved_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> set[str]:
     """Saves a tokenizer into a folder and returns the names of the files that it wrote, and of no other."""
     paths = (Path(path) for path in tokenizer.save_pretrained(folder) or ())
     return {path.relative_to(folder).as_posix() for path in paths if path.is_file()}

@@ -65,7 +65,7 @@ class Journal:
 
     def _work(self) -> None:
         try:
-            while batch := self._next():
+            while self._progress.error is None and (batch := self._next()):
                 self._outputs.sync({part.file for part, _ in batch})
                 self._write(batch)
         except BaseException as error:

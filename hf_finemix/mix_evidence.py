@@ -11,48 +11,39 @@ from .config import FineMixConfig
 from .evidence import write_evidence
 from .hashes import FileRecord, TensorRecord, describe_files
 from .labels import label_names
-from .layout import OutputFile, index_of
+from .layout import index_of
 from .licenses import stated_license
 from .loading import CONFIG_FILE, TOKENIZER_FILES, Checkpoint
 from .manifest import Manifest, SourceRecord
 from .masks import MASK_VERSION
+from .mix_job import MixJob
 from .mix_plan import MixPlan, architecture_of
-from .modeling import PurifyReport
 from .output import replace_text
 from .plan import MixReport
 from .publishable import GENERATION_FILE
+from .resets import PurifyReport
 from .results import PurificationReport, environment
 from .serialization import to_json
-from .stored import StoredCheckpoint
+from .stored import TORCH_NAMES, StoredCheckpoint
 
 
-TORCH_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 # Names of code, and of the folder that a model once was loaded from: the one would run, the other is nobody's concern.
 _NOT_TAKEN = ("auto_map", "_name_or_path", "custom_pipelines")
 
 
-def write_beside(
-    folder: Path,
-    stored: tuple[StoredCheckpoint, StoredCheckpoint],
-    plan: MixPlan,
-    files: tuple[OutputFile, ...],
-    report: MixReport,
-    hashes: Mapping[str, str],
-    title: str,
-) -> None:
+def write_beside(folder: Path, job: MixJob, report: MixReport, hashes: Mapping[str, str], title: str) -> None:
     """
-    Writes all but the weights into an output folder, config.json last: without it, nobody loads the folder.
+    Writes all but the weights into an output folder.
 
     Args:
         folder (`Path`): The folder, with the weights.
-        stored (`tuple[StoredCheckpoint, StoredCheckpoint]`): Suspect and base.
-        plan ([`~hf_finemix.mix_plan.MixPlan`]): What was mixed.
-        files (`tuple[OutputFile, ...]`): The files of weights.
+        job ([`~hf_finemix.mix_job.MixJob`]): What was done.
         report ([`~hf_finemix.plan.MixReport`]): What came of it.
         hashes (`Mapping[str, str]`): From [`~hf_finemix.stream_hashes.StreamHashes`]; may be empty.
         title (`str`): Name of the model.
     """
-    suspect, pretrained = (side.checkpoint for side in stored)
+    suspect, pretrained = job.suspect.checkpoint, job.pretrained.checkpoint
+    plan, files = job.plan, job.files
     names = {file.name for file in files}
     for name, text in index_of(files).items():
         replace_text(folder / name, text)
@@ -61,13 +52,11 @@ def write_beside(
         if (suspect.folder / name).is_file():
             _take(suspect.folder / name, folder / name)
             names.add(name)
-    sources = tuple(
-        _source(side, label, hashes) for side, label in zip(stored, ("suspect", "pretrained"), strict=True)
-    )
+    sources = _source(job.suspect, "suspect", hashes), _source(job.pretrained, "pretrained", hashes)
     record = PurificationReport(
         suspect=suspect.label,
         pretrained=pretrained.label,
-        architecture=architecture_of(stored[0]),
+        architecture=architecture_of(job.suspect),
         labels=dict(enumerate(label_names(suspect.config))),
         mix=report,
         purify=PurifyReport(applicable=plan.embedding in plan.mixed),

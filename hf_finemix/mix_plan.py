@@ -60,6 +60,18 @@ class MixPlan:
         names = {record.name for record in self.report.mixed}
         return {tensor.parameter: tensor for tensor in reversed(self.tensors) if tensor.parameter in names}
 
+    def count(self, kept: Mapping[str, int]) -> dict[str, int]:
+        """
+        Counts the scalars of each mixed parameter that keep the suspect's value.
+
+        Args:
+            kept (`Mapping[str, int]`): The same of each output tensor, over those of its scalars that were mixed.
+        """
+        return {
+            name: kept.get(tensor.name, 0) + tensor.suspect[1].numel - tensor.mixed
+            for name, tensor in self.mixed.items()
+        }
+
 
 def plan_mix(suspect: StoredCheckpoint, pretrained: StoredCheckpoint, config: FineMixConfig) -> MixPlan:
     """

@@ -1,7 +1,5 @@
 """Fine-mixing and embedding purification of a loaded model, in place: thin glue around the pure functions."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -15,38 +13,8 @@ from .frequencies import token_frequencies, vocabulary_rank
 from .masks import MASK_VERSION
 from .mixing import find_mix_cut, mix_
 from .plan import MixReport, canonical_name, plan_mixing
-from .serialization import Record
+from .resets import PurifyReport, TokenScore
 from .twin import Pretrained, Twin, load_twin, unwrap
-
-
-@dataclass(frozen=True)
-class TokenScore(Record):
-    """One row of the E-PUR ranking: its rank (from 1), token id, token text (if a tokenizer was at hand), score."""
-
-    rank: int
-    id: int
-    token: str | None
-    score: float
-
-
-@dataclass(frozen=True)
-class PurifyReport(Record):
-    """
-    What embedding purification reset.
-
-    Args:
-        applicable (`bool`): `False` if the model has no word embedding with a pretrained counterpart.
-        embedding (`str`, *optional*): Name of the parameter.
-        vocabulary (`int`): Number of its rows.
-        tokens (`tuple[TokenScore, ...]`): The rows that were reset, highest score first.
-        tied_output (`bool`): Whether the output layer shares the parameter, so that the reset changed it too.
-    """
-
-    applicable: bool
-    embedding: str | None = None
-    vocabulary: int = 0
-    tokens: tuple[TokenScore, ...] = ()
-    tied_output: bool = False
 
 
 def plan(model: PreTrainedModel, twin: Twin, config: FineMixConfig) -> MixReport:

@@ -15,8 +15,8 @@ from .drift import DriftCut
 from .errors import InputError
 from .mix_plan import MixPlan
 from .mixing import find_mix_cut, mix_part_
-from .pieces import CHUNK, Piece, cut, width
-from .stored import Place
+from .pieces import Piece, cut
+from .stored import Place, width
 
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -65,11 +65,11 @@ class PieceMixer:
     Args:
         files ([`InputFiles`]): The inputs, open.
         config ([`FineMixConfig`]): The settings.
+        chunk (`int`): Most bytes that a piece has in either input.
         cut ([`~hf_finemix.drift.DriftCut`], *optional*): What a selection by drift needs.
-        chunk (`int`, *optional*): Most bytes that a piece has in either input.
     """
 
-    def __init__(self, files: InputFiles, config: FineMixConfig, cut: DriftCut | None = None, chunk: int = CHUNK):
+    def __init__(self, files: InputFiles, config: FineMixConfig, chunk: int, cut: DriftCut | None = None):
         self._files, self._config, self._cut = files, config, cut
         # Of a piece of one scalar, however small a chunk is, there is room for the widest.
         self._own, self._base, self._raw = (torch.empty(max(chunk, _WIDEST), dtype=torch.uint8) for _ in range(3))
@@ -127,7 +127,7 @@ class PieceMixer:
             check_finite([(name, values)], argument)
 
 
-def cut_of(plan: MixPlan, files: InputFiles, config: FineMixConfig, chunk: int = CHUNK) -> DriftCut | None:
+def cut_of(plan: MixPlan, files: InputFiles, config: FineMixConfig, chunk: int) -> DriftCut | None:
     """
     Finds the cut of a selection by drift over two checkpoints, in the memory of a piece.
 
@@ -135,14 +135,14 @@ def cut_of(plan: MixPlan, files: InputFiles, config: FineMixConfig, chunk: int =
         plan ([`~hf_finemix.mix_plan.MixPlan`]): What is mixed.
         files ([`InputFiles`]): The inputs, open; they are read up to three times.
         config ([`FineMixConfig`]): The settings.
-        chunk (`int`, *optional*): Most bytes that are read at once of each input.
+        chunk (`int`): Most bytes that are read at once of each input.
 
     Raises:
         InputError: If an input ends before, or holds NaN or infinity.
     """
-    mixed, mixer = plan.mixed, PieceMixer(files, config, chunk=chunk)
+    mixed, mixer = plan.mixed, PieceMixer(files, config, chunk)
 
     def parts(name: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        return (mixer.read_pair(piece) for piece in cut(mixed[name], chunk=chunk) if piece.is_mixed)
+        return (mixer.read_pair(piece) for piece in cut(mixed[name], chunk) if piece.is_mixed)
 
     return find_mix_cut(config, list(mixed), parts, {name: tensor.mixed for name, tensor in mixed.items()})

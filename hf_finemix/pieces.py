@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .layout import OutputFile
 from .masks import BLOCK
 from .mix_plan import OutputTensor
-from .safetensors_header import DTYPES
+from .stored import width
 
 
 # Bytes that are read at once of each input: with the mask they fit into a core's own cache.
@@ -64,19 +64,14 @@ class Part:
         return sum(piece.size for piece in self.pieces)
 
 
-def width(dtype: str) -> int:
-    """Returns the bytes of a scalar."""
-    return DTYPES[dtype] // 8
-
-
-def cut(tensor: OutputTensor, at: int = 0, chunk: int = CHUNK) -> Iterator[Piece]:
+def cut(tensor: OutputTensor, chunk: int, at: int = 0) -> Iterator[Piece]:
     """
     Cuts a tensor into pieces, in order.
 
     Args:
         tensor ([`~hf_finemix.mix_plan.OutputTensor`]): The tensor.
-        at (`int`): Where its bytes begin in the output file.
-        chunk (`int`, *optional*): Most bytes that a piece has in either input.
+        chunk (`int`): Most bytes that a piece has in either input; one of a single scalar may have more.
+        at (`int`, *optional*, defaults to 0): Where its bytes begin in the output file.
     """
     stored = tensor.suspect[1]
     own = width(stored.dtype)
@@ -89,21 +84,21 @@ def cut(tensor: OutputTensor, at: int = 0, chunk: int = CHUNK) -> Iterator[Piece
             yield Piece(tensor, start, min(step, last - start), at + start * own)
 
 
-def cut_all(files: Sequence[OutputFile], chunk: int = CHUNK, part: int = PART) -> tuple[Part, ...]:
+def cut_all(files: Sequence[OutputFile], chunk: int, part: int) -> tuple[Part, ...]:
     """
     Cuts all files into parts.
 
     Args:
         files (`Sequence[OutputFile]`): The files.
-        chunk (`int`, *optional*): As for [`cut`]; no effect on the bytes that come out.
-        part (`int`, *optional*): Bytes after which a part ends.
+        chunk (`int`): As for [`cut`]; no effect on the bytes that come out.
+        part (`int`): Bytes after which a part ends; none either.
     """
     parts: list[Part] = []
     for number, file in enumerate(files):
         held: list[Piece] = []
         size = 0
         for tensor, place in file.tensors:
-            for piece in cut(tensor, place.start, chunk):
+            for piece in cut(tensor, chunk, place.start):
                 held.append(piece)
                 size += piece.size
                 if size >= part:

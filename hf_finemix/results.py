@@ -9,10 +9,10 @@ from typing import Any
 from ._version import __version__
 from .config import FineMixConfig, check_integer, check_learning_rate
 from .errors import InputError
-from .modeling import PurifyReport
 from .plan import MixReport
 from .records import AdapterRecord, ControlRecord, DistillationRecord, FigureRecord, SearchRecord
 from .report import Evaluation
+from .resets import PurifyReport
 from .serialization import Record, check_version, read_json
 
 

@@ -113,8 +113,8 @@ def check_space(target: Path, size: int, resume: bool) -> None:
         free += sum(path.stat().st_blocks * 512 for path in left.rglob("*") if path.is_file())
     if free < size + min(_SMALL_FILES, size):
         raise InputError(
-            f"--output {str(target)!r} needs {size / 1e9:.2f} GB, but its disk has {free / 1e9:.2f} GB left; make room "
-            "or name a folder on another disk."
+            f"--output {str(target)!r} needs {size / 1e9:.2f} GB, but its disk has {free / 1e9:.2f} GB left; make "
+            "room or name a folder on another disk."
         )
 
 

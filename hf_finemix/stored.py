@@ -5,11 +5,12 @@ from typing import Any
 
 from .errors import InputError
 from .loading import INDEX_FILE, WEIGHTS_FILE, Checkpoint
-from .safetensors_header import StoredFile, StoredTensor, read_file
+from .safetensors_header import DTYPES, StoredFile, StoredTensor, read_file
 from .tensor_names import is_buffer, modern_name
 
 
-FLOATS = ("F64", "F32", "F16", "BF16")
+# The floating-point numbers that can be mixed, with the names that torch has for them.
+TORCH_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _COMPARED = 1 << 20
 _SMALL = ("F8", "F6", "F4")
 
@@ -54,7 +55,7 @@ class StoredCheckpoint:
         if tensor.dtype.startswith(_SMALL):
             raise InputError(f"{self.what} is quantised: {name} is {tensor.dtype}; give it unquantised.")
         self.tensors[name] = file, tensor
-        if tensor.dtype in FLOATS and not is_buffer(name, tensor.shape):
+        if tensor.dtype in TORCH_NAMES and not is_buffer(name, tensor.shape):
             self.shapes[name] = tensor.shape
 
     def _check_index(self) -> None:
@@ -65,6 +66,12 @@ class StoredCheckpoint:
             if (name, file) not in held:
                 raise InputError(f"{self.what} has an index that says {name} is in {file}, where it is not.")
 
+    def holds(self, name: str, place: Place) -> bool:
+        """Tells whether a tensor is one of another checkpoint: dtype, shape and every byte."""
+        own = self.tensors[name]
+        alike = (own[1].dtype, own[1].shape) == (place[1].dtype, place[1].shape)
+        return alike and same_bytes(own, place)
+
     def changed(self) -> str | None:
         """Returns the name of a file that is no longer the one whose header was read, `None` if all are."""
         return next((file.path.name for file in self.files if file.has_changed()), None)
@@ -72,6 +79,11 @@ class StoredCheckpoint:
     def identity(self) -> list[list[Any]]:
         """Returns what tells these files from others, in a form that JSON can hold."""
         return [[file.path.name, file.size, file.modified, file.inode, file.header] for file in self.files]
+
+
+def width(dtype: str) -> int:
+    """Returns the bytes of a scalar of at least eight bits."""
+    return DTYPES[dtype] // 8
 
 
 def same_bytes(first: Place, second: Place) -> bool:

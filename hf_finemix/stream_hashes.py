@@ -1,16 +1,19 @@
 """sha256 of all that goes in and comes out, on threads of their own, while the weights are mixed."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from .layout import OutputFile
+from .mix_job import MixJob
 from .pieces import Part
 from .streaming import OutputFiles, Progress
 
 
 _CHUNK = 1 << 20
+_THREADS = 2
 
 
 class StreamHashes:
@@ -20,54 +23,53 @@ class StreamHashes:
     An output file is read behind the threads that write it, while what they wrote is still in memory.
 
     Args:
-        inputs (`dict[str, Path]`): Input files by a name of the caller's.
-        files (`Sequence[OutputFile]`): The output files.
-        mixed (`set[str]`): Names of the output tensors that are hashed by themselves, too.
-        parts (`Sequence[Part]`): All parts of the output.
-        outputs ([`~hf_finemix.streaming.OutputFiles`]): What they are written to.
+        outputs ([`~hf_finemix.streaming.OutputFiles`]): What the parts are written to.
         progress ([`~hf_finemix.streaming.Progress`]): Says which are written, and ends the work when it is stopped.
-        rank, ranks (`int`): Number of this process and of all; each takes some of the files.
+        parts (`Sequence[Part]`): All parts of the output.
     """
 
-    def __init__(
-        self,
-        inputs: dict[str, Path],
-        files: Sequence[OutputFile],
-        mixed: set[str],
-        parts: Sequence[Part],
-        outputs: OutputFiles,
-        progress: Progress,
-        rank: int = 0,
-        ranks: int = 1,
-    ):
-        self._files, self._mixed, self._outputs, self._progress = files, mixed, outputs, progress
+    def __init__(self, outputs: OutputFiles, progress: Progress, parts: Sequence[Part]):
+        self._outputs, self._progress = outputs, progress
         self._last = {piece.tensor.name: part.number for part in parts for piece in part.pieces}
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="hashing")
-        tasks = [(self._input, (name, path)) for name, path in inputs.items()]
-        tasks += [(self._output, (number,)) for number in range(len(files))]
-        self._futures: list[Future[dict[str, str]]] = [
-            self._pool.submit(self._guarded, task, arguments) for task, arguments in tasks[rank::ranks]
-        ]
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="hashing")
+        self._futures: list[Future[dict[str, str]]] = []
+        self._mixed: set[str] = set()
+
+    def start(self, job: MixJob, rank: int = 0, ranks: int = 1) -> None:
+        """
+        Begins.
+
+        Args:
+            job ([`~hf_finemix.mix_job.MixJob`]): Says which files there are.
+            rank, ranks (`int`): Number of this process and of all; each takes some of the files.
+        """
+        self._mixed = {tensor.name for tensor in job.plan.mixed.values()}
+        tasks: list[Callable[[], dict[str, str]]] = []
+        for label, stored in (("suspect", job.suspect), ("pretrained", job.pretrained)):
+            tasks += [partial(self._input, f"input:{label}/{file.path.name}", file.path) for file in stored.files]
+        tasks += [partial(self._output, number, file) for number, file in enumerate(job.files)]
+        self._futures = [self._pool.submit(self._guarded, task) for task in tasks[rank::ranks]]
 
     def results(self) -> dict[str, str]:
         """
-        Waits for the hashes of this process.
+        Waits for the hashes of this process; nothing if none were begun.
 
         Returns:
-            `dict[str, str]`: By `"input:"` and its name, `"output:"` and the file, `"tensor:"` and the tensor.
+            `dict[str, str]`: By `"input:suspect/"` or `"input:pretrained/"` and the file, `"output:"` and the file,
+            `"tensor:"` and the output tensor.
 
         Raises:
-            BaseException: What stopped the job.
+            Exception: What stopped the job.
         """
-        found: dict[str, str] = {}
-        for future in self._futures:
-            found |= future.result()
-        self._pool.shutdown()
-        return found
+        return {name: text for future in self._futures for name, text in future.result().items()}
 
-    def _guarded(self, task, arguments) -> dict[str, str]:
+    def close(self) -> None:
+        """Waits for the threads."""
+        self._pool.shutdown()
+
+    def _guarded(self, task: Callable[[], dict[str, str]]) -> dict[str, str]:
         try:
-            return task(*arguments)
+            return task()
         except BaseException as error:
             self._progress.stop(error)
             raise
@@ -78,10 +80,10 @@ class StreamHashes:
             while count := file.readinto(buffer):
                 self._progress.check()
                 digest.update(buffer[:count])
-        return {f"input:{name}": digest.hexdigest()}
+        return {name: digest.hexdigest()}
 
-    def _output(self, number: int) -> dict[str, str]:
-        file, found = self._files[number], {}
+    def _output(self, number: int, file: OutputFile) -> dict[str, str]:
+        found = {}
         whole, buffer = hashlib.sha256(file.header), memoryview(bytearray(_CHUNK))
         for tensor, place in file.tensors:
             if tensor.name in self._last:

@@ -108,7 +108,7 @@ class OutputFiles:
     def sync(self, numbers: Iterable[int]) -> None:
         """Waits until what was written into some files is on the disk."""
         for number in numbers:
-            os.fsync(self._open[number])
+            os.fdatasync(self._open[number])
 
     def write_headers(self) -> None:
         """Writes what makes the files readable, which comes last: until then they look like nothing."""

@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from ..config import FineMixConfig
     from ..crew import PeerError
-    from ..mix_job import mix_checkpoints, prepare_mix
+    from ..mix_job import prepare_mix
+    from ..mix_run import mix_checkpoints
 
     if args.output is None and not args.dry_run:
         raise InputError("--output is missing; name a new folder, or use --dry-run.")
