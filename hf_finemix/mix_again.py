@@ -63,9 +63,9 @@ class MixAgain:
         output = self._output(published)
         mixed = self._job.plan.mixed
         others = [tensor for tensor in self._job.plan.tensors if tensor.parameter not in mixed]
-        return output is not None and all(
-            tensor.name in output.tensors and output.holds(tensor.name, tensor.suspect) for tensor in others
-        )
+        if output is None or output.tensors.keys() != {tensor.name for tensor in self._job.plan.tensors}:
+            return False
+        return all(output.holds(tensor.name, tensor.suspect) for tensor in others)
 
     def row_checks(self) -> list[Check]:
         """Returns nothing: no rows were reset."""
