@@ -54,7 +54,6 @@ def drift_keys(suspect: torch.Tensor, pretrained: torch.Tensor, largest: bool = 
     Returns:
         `np.ndarray`: `uint32`, shape (numel,); smaller means kept earlier.
     """
-    wide = torch.float64 if suspect.dtype == torch.float64 else torch.float32
     return drift_keys_on_device(suspect, pretrained, largest).cpu().numpy().view(np.uint32)
 
 

@@ -1,4 +1,4 @@
-"""Mixing of two tensors, in place, whole or in parts, for each of the selections. Pure functions: no model, no file."""
+"""Mixing of two tensors in place, whole or in parts, by each of the selections. Pure functions: no model, no file."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor

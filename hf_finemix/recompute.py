@@ -7,6 +7,7 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
+from .choices import FISHER
 from .config import FineMixConfig
 from .drift import in_parts
 from .embeddings import reset_rows_
@@ -91,9 +92,16 @@ def mix_again(
 
     Yields:
         `tuple[str, torch.Tensor]`: Name and mixed values of each tensor that both models have.
+
+    Raises:
+        InputError: If the selection needs more than the two models.
     """
     suspect = named_tensors(model)
     names = [name for name in names if name in suspect and name in twin.tensors]
+    if config.selection == FISHER:
+        raise InputError(
+            f"The selection {FISHER!r} cannot be drawn again without the Fisher information it was made by."
+        )
     sizes = {name: suspect[name].numel() for name in names}
     cut = find_mix_cut(config, names, lambda name: in_parts(suspect[name], twin.tensors[name]), sizes)
     reset = [embedding] if rows and embedding in suspect and embedding in twin.tensors else []
