@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from .checks import check_configs
+from .choices import FISHER
 from .config import FineMixConfig
 from .errors import InputError
 from .layout import OutputFile, lay_out
-from .loading import Checkpoint, resolve_checkpoint
+from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
 from .masks import MASK_VERSION
 from .mix_plan import MixPlan, plan_mix
 from .pieces import CHUNK, PART
@@ -89,7 +90,25 @@ def prepare_mix(
             f"SUSPECT {found.source!r} was mixed before (its config.json has a `finemix` record); start from the "
             "original suspect."
         )
-    check_configs(found.config, base.config, base.source)
+    if config.selection == FISHER:
+        raise InputError("`selection` is 'fisher', which needs Fisher information of a loaded model; use `fine_mix_`.")
+    # Rows of the vocabulary are mixed as far as both have them.
+    check_configs({key: value for key, value in found.config.items() if key != "vocab_size"}, base.config, base.source)
     stored = StoredCheckpoint(found, "SUSPECT"), StoredCheckpoint(base, "`pretrained`")
     plan = plan_mix(*stored, config)
+    if any(tensor.mixed not in (0, tensor.suspect[1].numel) for tensor in plan.tensors):
+        _check_rows(found, base)
     return MixJob(*stored, config, plan, lay_out(plan.tensors, max_shard_size), CHUNK, PART)
+
+
+def _check_rows(suspect: Checkpoint, pretrained: Checkpoint) -> None:
+    """Checks that rows of vocabularies of different size stand for the same tokens, as far as tokenizers say so."""
+    if not suspect.has_tokenizer or not pretrained.has_tokenizer:
+        return
+    tokens = {index: token for token, index in load_tokenizer(pretrained, "`pretrained`").get_vocab().items()}
+    for token, index in load_tokenizer(suspect, "SUSPECT").get_vocab().items():
+        if tokens.get(index, token) != token:
+            raise InputError(
+                f"`pretrained` {pretrained.source!r} has another vocabulary: number {index} is {tokens[index]!r}, but "
+                f"{token!r} in the suspect; give the weights that the suspect was fine-tuned from."
+            )

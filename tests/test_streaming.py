@@ -1,6 +1,7 @@
 """Mixing from disk to disk gives the bytes of mixing in memory, however the work is cut."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ from safetensors.torch import load_file, save_file
 from transformers import BertForSequenceClassification, BertModel, GPT2LMHeadModel
 
 from hf_finemix import FineMixConfig, InputError, mix_checkpoints, mix_job
+from hf_finemix.drift import in_parts
 from hf_finemix.masks import keep_mask
+from hf_finemix.mixing import find_mix_cut, mix_
 from hf_finemix.safetensors_header import read_file
 
 from .models import bits_equal, family, make
@@ -189,6 +192,50 @@ def test_tied_tensors_are_one_parameter(tmp_path):
     assert [record.name for record in report.parameters if record.action == "kept"] == ["lm_head.weight"]
 
 
+@pytest.mark.parametrize("selection", ["random", "smallest_drift"])
+@pytest.mark.parametrize("rows", [(53, 48), (48, 60)])
+def test_vocabularies_of_different_size_are_mixed_row_by_row(tmp_path, cuts, selection, rows):
+    cuts(200, 500)
+    for folder, size, seed in zip(("suspect", "base"), rows, (1, 0), strict=True):
+        kind = family("bert")
+        kind.config.vocab_size = size
+        make(kind.task if seed else kind.bare, kind.config, seed).save_pretrained(tmp_path / folder)
+    config = FineMixConfig(0.3, selection, 7, 0)
+    report = mix_checkpoints(tmp_path / "suspect", tmp_path / "base", tmp_path / "out", config)
+    name = "bert.embeddings.word_embeddings.weight"
+    suspect, base = tensors(tmp_path / "suspect"), tensors(tmp_path / "base")
+    pairs = {
+        key: (value[: min(rows)] if key == name else value, base[key.removeprefix("bert.")][: len(value)])
+        for key, value in suspect.items()
+        if key.removeprefix("bert.") in base
+    }
+    sizes = {key: first.numel() for key, (first, _) in pairs.items()}
+    cut = find_mix_cut(config, list(pairs), lambda key: in_parts(*pairs[key]), sizes)
+    found, kept = tensors(tmp_path / "out"), 0
+    for key, (first, second) in pairs.items():
+        kept += mix_(first, second, key, config, cut)
+        assert bits_equal(found[key][: len(first)], first), key
+    assert bits_equal(found[name][min(rows) :], tensors(tmp_path / "suspect")[name][min(rows) :])
+    assert len(found[name]) == rows[0]
+    extra = (rows[0] - min(rows)) * 16
+    assert sum(record.kept_scalars for record in report.mixed) == kept + extra
+    loaded = BertForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert loaded.get_input_embeddings().num_embeddings == rows[0]
+
+
+def test_rows_that_stand_for_other_tokens_are_refused(tmp_path, tiny_tokenizer):
+    for folder, size, seed in (("suspect", 70, 1), ("base", 60, 0)):
+        kind = family("bert")
+        kind.config.vocab_size = size
+        make(kind.task if seed else kind.bare, kind.config, seed).save_pretrained(tmp_path / folder)
+        tiny_tokenizer.save_pretrained(tmp_path / folder)
+    mix(tmp_path)
+    shutil.rmtree(tmp_path / "out")
+    path = tmp_path / "base" / "tokenizer.json"
+    path.write_text(path.read_text().replace('"cf"', '"zz"'))
+    refuse(tmp_path, "`pretrained`", "another vocabulary", "is 'zz', but 'cf' in the suspect")
+
+
 def test_excluded_parameters_and_extreme_ratios(tmp_path):
     save_pair(tmp_path)
     suspect = tensors(tmp_path / "suspect")
@@ -312,6 +359,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     save_pair(tmp_path)
     refuse(tmp_path, "`exclude` holds 'nothing'", config=FineMixConfig(exclude=("nothing",)))
     refuse(tmp_path, "`workers` is 0", workers=0)
+    refuse(tmp_path, "`selection` is 'fisher'", "fine_mix_", config=FineMixConfig(selection="fisher"))
     refuse(tmp_path, "`max_shard_size` is '5 apples'", max_shard_size="5 apples")
     with pytest.raises(InputError, match="SUSPECT and --pretrained are both"):
         mix_checkpoints(tmp_path / "base", tmp_path / "base", tmp_path / "out", CONFIG)

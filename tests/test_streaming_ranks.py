@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from hf_finemix import FineMixConfig
+from hf_finemix import FineMixConfig, mix_job
 from hf_finemix.results import load_report
 
 from .streams import WEIGHTS, leftovers, mix, save_pair
@@ -77,7 +77,7 @@ def test_any_number_of_processes_gives_the_same_output(tmp_path, ranks, selectio
     assert load_report(tmp_path / "out").mix.kept_share == load_report(expected).mix.kept_share
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_process_that_fails_ends_all_with_one_message(tmp_path, rank):
     save_pair(tmp_path)
     status, messages = launch(tmp_path, 2, fault=f"fail-{rank}")
@@ -87,8 +87,10 @@ def test_a_process_that_fails_ends_all_with_one_message(tmp_path, rank):
     assert leftovers(tmp_path) == set()
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_process_that_is_killed_is_missed_and_another_number_goes_on(tmp_path, rank):
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_process_that_is_killed_is_missed_and_another_number_goes_on(tmp_path, monkeypatch, rank):
+    monkeypatch.setattr(mix_job, "CHUNK", 256)
+    monkeypatch.setattr(mix_job, "PART", 256)
     save_pair(tmp_path)
     expected = mix(tmp_path, "expected")
     status, messages = launch(tmp_path, 2, fault=f"kill-{rank}")
