@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -42,6 +42,16 @@ class InputFiles:
         """Closes all files."""
         self._stack.close()
         self._open.clear()
+
+    def expect(self, path: Path, start: int, size: int) -> None:
+        """Lets the system read some bytes ahead, unless they are in memory, as far as their end tells."""
+        try:
+            os.preadv(self._open[path], [bytearray(1)], start + size - 1, os.RWF_NOWAIT)
+        except BlockingIOError:
+            os.posix_fadvise(self._open[path], start, size, os.POSIX_FADV_WILLNEED)
+        except OSError:
+            # Not every file system can say, and it is no more than a matter of time.
+            return
 
     def read(self, path: Path, start: int, buffer: memoryview) -> None:
         """
@@ -87,6 +97,14 @@ class PieceMixer:
         suspect, pretrained = self.read_pair(piece)
         kept = mix_part_(suspect, pretrained, piece.tensor.parameter, piece.start, self._config, self._cut)
         return self._own[: piece.size].numpy().data, kept
+
+    def expect(self, pieces: Iterable[Piece]) -> None:
+        """Lets the system read the inputs of these pieces ahead, while others are mixed."""
+        for piece in pieces:
+            for place in (piece.tensor.suspect, piece.tensor.pretrained if piece.is_mixed else None):
+                if place is not None:
+                    wide = width(place[1].dtype)
+                    self._files.expect(place[0].path, place[1].start + piece.start * wide, piece.count * wide)
 
     def read_pair(self, piece: Piece) -> tuple[torch.Tensor, torch.Tensor]:
         """

@@ -68,7 +68,7 @@ def resumable_folder(target: Path, plan: dict[str, Any], resume: bool) -> Iterat
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _lock(lock, target)
+        _lock(lock, folder, target)
         done = _left_behind(folder, target, plan) if resume else None
         try:
             if done is None:
@@ -127,13 +127,16 @@ def sync_directory(folder: Path) -> None:
         os.close(handle)
 
 
-def _lock(lock: int, target: Path) -> None:
+def _lock(lock: int, folder: Path, target: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             raise InputError(f"--output {str(target)!r} is being made by another process; wait for it.") from None
         # Not every file system can lock; there, two processes must not be started.
+    if not folder.is_dir() or os.stat(folder).st_ino != os.fstat(lock).st_ino:
+        # Another process finished in this very moment.
+        raise InputError(f"--output {str(target)!r} was made by another process; name a new folder.")
 
 
 def _left_behind(folder: Path, target: Path, plan: dict[str, Any]) -> dict[int, dict[str, int]] | None:

@@ -30,7 +30,11 @@ class StreamHashes:
 
     def __init__(self, outputs: OutputFiles, progress: Progress, parts: Sequence[Part]):
         self._outputs, self._progress = outputs, progress
-        self._last = {piece.tensor.name: part.number for part in parts for piece in part.pieces}
+        # A tensor may be spread over many parts, and a later one may be written before an earlier one.
+        self._parts: dict[str, list[int]] = {}
+        for part in parts:
+            for name in dict.fromkeys(piece.tensor.name for piece in part.pieces):
+                self._parts.setdefault(name, []).append(part.number)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="hashing")
         self._futures: list[Future[dict[str, str]]] = []
         self._mixed: set[str] = set()
@@ -86,8 +90,8 @@ class StreamHashes:
         found = {}
         whole, buffer = hashlib.sha256(file.header), memoryview(bytearray(_CHUNK))
         for tensor, place in file.tensors:
-            if tensor.name in self._last:
-                self._progress.wait(self._last[tensor.name])
+            for part_number in self._parts.get(tensor.name, ()):
+                self._progress.wait(part_number)
             own = hashlib.sha256()
             for start in range(0, place.size, _CHUNK):
                 self._progress.check()

@@ -157,6 +157,7 @@ def mix_parts(
                 if part is None:
                     return
                 kept: Counter[str] = Counter()
+                mixer.expect(part.pieces)
                 for piece in part.pieces:
                     progress.check()
                     buffer, count = mixer(piece)

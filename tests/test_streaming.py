@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 
 import pytest
 import torch
@@ -10,9 +11,12 @@ from transformers import BertForSequenceClassification, BertModel, GPT2LMHeadMod
 
 from hf_finemix import FineMixConfig, InputError, mix_checkpoints, mix_job
 from hf_finemix.drift import in_parts
+from hf_finemix.hashes import sha256_file, sha256_tensor
+from hf_finemix.manifest import load_manifest
 from hf_finemix.masks import keep_mask
 from hf_finemix.mixing import find_mix_cut, mix_
 from hf_finemix.safetensors_header import read_file
+from hf_finemix.streaming import OutputFiles
 
 from .models import bits_equal, family, make
 from .streams import CONFIG, WEIGHTS, change, leftovers, mix, mix_in_memory, save_pair, tensors
@@ -273,6 +277,30 @@ def test_code_and_paths_of_a_suspect_stay_behind(tmp_path):
     assert not {"auto_map", "_name_or_path"} & json.loads((out / "config.json").read_text()).keys()
     assert json.loads((out / "tokenizer_config.json").read_text()) == {"unk": "x"}
     assert (out / "vocab.txt").read_text() == "a\nb\n" and not (out / "evil.py").exists()
+
+
+def test_hashes_wait_for_parts_that_are_late(tmp_path, cuts, monkeypatch):
+    """One thread stays at a part in the middle of a tensor while another one writes all that comes after it."""
+    cuts(256, 256)
+    save_pair(tmp_path)
+    real, count, others = OutputFiles.write, iter(range(10**9)), threading.Event()
+
+    def write(self, number, at, buffer):
+        turn = next(count)
+        if turn == 20:
+            others.wait(10)
+        if turn == 60:
+            others.set()
+        real(self, number, at, buffer)
+
+    monkeypatch.setattr(OutputFiles, "write", write)
+    out = mix(tmp_path, workers=2)
+    assert others.is_set()
+    manifest = load_manifest(out)
+    assert next(file for file in manifest.outputs if file.name == WEIGHTS).sha256 == sha256_file(out / WEIGHTS)
+    assert {record.name: record.sha256 for record in manifest.mixed_tensors} == {
+        name: sha256_tensor(value) for name, value in tensors(out).items() if name.startswith("bert.")
+    }
 
 
 # Refusals.

@@ -48,15 +48,18 @@ def fail(error):
 # One process that is killed.
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from hf_finemix import FineMixConfig, mix_checkpoints, mix_job, output, streaming
 mix_job.CHUNK = mix_job.PART = 256
-folder, after, selection = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+folder, after, selection, noted = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+journal = folder / ".out.finemix-mix" / "journal-0.jsonl"
 count = iter(range(10**9))
 def die_at(function):
     def wrapped(*arguments):
         if next(count) == after:
+            while noted and journal.read_bytes().count(b"part") < noted:
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*arguments)
     return wrapped
@@ -68,9 +71,9 @@ mix_checkpoints(folder / "suspect", folder / "base", folder / "out", config, res
 """
 
 
-def kill(folder, after, selection="random"):
-    """Mixes in a process of its own, which is killed before so many writes and renames; gives its status."""
-    command = [sys.executable, "-c", KILLED, str(folder), str(after), selection]
+def kill(folder, after, noted=0):
+    """Mixes in a process of its own, killed after so many writes and renames and noted parts; gives its status."""
+    command = [sys.executable, "-c", KILLED, str(folder), str(after), "random", str(noted)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300).returncode
 
 
@@ -97,7 +100,7 @@ def test_a_killed_mixing_goes_on_and_gives_the_same_bytes(pair):
 
 def test_what_was_done_is_not_done_again(pair, monkeypatch):
     expected = mix(pair, "expected")
-    assert kill(pair, 80) == -signal.SIGKILL
+    assert kill(pair, 80, noted=50) == -signal.SIGKILL
     mixed = []
     real = piece_mixing.PieceMixer.__call__
     monkeypatch.setattr(piece_mixing.PieceMixer, "__call__", lambda self, p: mixed.append(p) or real(self, p))
@@ -163,9 +166,9 @@ def test_twenty_kills_at_random_moments(tmp_path, selection):
     make(kind.bare, kind.config).save_pretrained(tmp_path / "base")
     config = FineMixConfig(keep_ratio=0.3, selection=selection, seed=7, purify_top_k=0)
     expected = mix(tmp_path, "expected", config)
-    command = [sys.executable, "-c", KILLED, str(tmp_path), "-1", selection]
+    command = [sys.executable, "-c", KILLED, str(tmp_path), "-1", selection, "0"]
     start = time.monotonic()
-    subprocess.run([*command[:3], str(tmp_path), "-1", selection], check=True, timeout=300)
+    subprocess.run(command, check=True, timeout=300)
     whole = time.monotonic() - start
     draw = random.Random(0)
     for _ in range(20):
