@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 
 import pytest
 import torch
@@ -280,16 +281,17 @@ def test_code_and_paths_of_a_suspect_stay_behind(tmp_path):
 
 
 def test_hashes_wait_for_parts_that_are_late(tmp_path, cuts, monkeypatch):
-    """One thread stays at a part in the middle of a tensor while another one writes all that comes after it."""
+    """One thread stays in the middle of the word embedding, while another one writes what comes after it."""
     cuts(256, 256)
     save_pair(tmp_path)
     real, count, others = OutputFiles.write, iter(range(10**9)), threading.Event()
 
     def write(self, number, at, buffer):
         turn = next(count)
-        if turn == 20:
+        if turn == 12:
             others.wait(10)
-        if turn == 60:
+            time.sleep(0.3)
+        if turn == 90:
             others.set()
         real(self, number, at, buffer)
 
