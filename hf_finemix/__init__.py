@@ -22,6 +22,7 @@ _MODULES = {
     "laboratory.benching": ("bench",),
     "laboratory.results": ("Results",),
     "metrics": ("AttackSuccessRate", "CleanAccuracy", "RobustAccuracy"),
+    "mix_run": ("mix_checkpoints",),
     "mixin": ("FineMixMixin",),
     "modeling": ("PurifyReport", "fine_mix_", "purify_embeddings_", "score_embeddings"),
     "pipeline": ("PurifyResult", "purify"),
@@ -65,6 +66,7 @@ __all__ = [
     "embedding_scores",
     "evaluate_model",
     "fine_mix_",
+    "mix_checkpoints",
     "publish",
     "purify",
     "purify_embeddings_",
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from .laboratory.benching import bench
     from .laboratory.results import Results
     from .metrics import AttackSuccessRate, CleanAccuracy, RobustAccuracy
+    from .mix_run import mix_checkpoints
     from .mixin import FineMixMixin
     from .modeling import PurifyReport, fine_mix_, purify_embeddings_, score_embeddings
     from .pipeline import PurifyResult, purify

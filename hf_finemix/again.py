@@ -61,24 +61,8 @@ class Again:
         return describe_tensors(others) == describe_tensors(outputs)
 
     def config_checks(self, published: PublishedFolder) -> list[Check]:
-        """Returns whether labels and tokenizer, which decide on answers as the weights do, are the suspect's."""
-        try:
-            output = resolve_checkpoint(published.folder, "MODEL")
-        except InputError as error:
-            return [Check("configuration", "labels", DIFFERENT, str(error))]
-        names = [_label_names(checkpoint.config) for checkpoint in (output, self.suspect)]
-        architectures = output.config.get("architectures")
-        is_right = names[0] == names[1] and architectures == [self.manifest.architecture]
-        note = "" if is_right else "architecture or label names are not those of suspect and manifest"
-        checks = [Check("configuration", "labels", SAME if is_right else DIFFERENT, note)]
-        if not output.has_tokenizer or self.tokenizer is None:
-            return checks
-        try:
-            is_same = _tokenizer_state(load_tokenizer(output, "MODEL")) == _tokenizer_state(self.tokenizer)
-        except InputError as error:
-            return [*checks, Check("configuration", "tokenizer", DIFFERENT, str(error))]
-        note = "" if is_same else "it splits texts otherwise than the suspect's"
-        return [*checks, Check("configuration", "tokenizer", SAME if is_same else DIFFERENT, note)]
+        """Returns whether labels and tokenizer are the suspect's."""
+        return config_checks(published, self.manifest.architecture, self.suspect, self.tokenizer)
 
     def row_checks(self) -> list[Check]:
         """Returns whether the rows that were reset are the most suspicious ones."""
@@ -113,6 +97,36 @@ class Again:
             return False
         last = scores[rank_rows(scores)[len(rows) - 1]]
         return min(scores[row] for row in rows) >= last * (1 - _TIE)
+
+
+def config_checks(
+    published: PublishedFolder, architecture: str, suspect: Checkpoint, tokenizer: PreTrainedTokenizerBase | None
+) -> list[Check]:
+    """
+    Compares what decides on answers as the weights do.
+
+    Args:
+        published ([`~hf_finemix.published.PublishedFolder`]): The output.
+        architecture (`str`): Class of transformers that it should be.
+        suspect ([`~hf_finemix.loading.Checkpoint`]): The suspect, whose labels it should have.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): Its tokenizer.
+    """
+    try:
+        output = resolve_checkpoint(published.folder, "MODEL")
+    except InputError as error:
+        return [Check("configuration", "labels", DIFFERENT, str(error))]
+    names = [_label_names(checkpoint.config) for checkpoint in (output, suspect)]
+    is_right = names[0] == names[1] and output.config.get("architectures") == [architecture]
+    note = "" if is_right else "architecture or label names are not those of suspect and manifest"
+    checks = [Check("configuration", "labels", SAME if is_right else DIFFERENT, note)]
+    if not output.has_tokenizer or tokenizer is None:
+        return checks
+    try:
+        is_same = _tokenizer_state(load_tokenizer(output, "MODEL")) == _tokenizer_state(tokenizer)
+    except InputError as error:
+        return [*checks, Check("configuration", "tokenizer", DIFFERENT, str(error))]
+    note = "" if is_same else "it splits texts otherwise than the suspect's"
+    return [*checks, Check("configuration", "tokenizer", SAME if is_same else DIFFERENT, note)]
 
 
 def _label_names(config: dict[str, Any]) -> dict[int, str] | None:

@@ -1,7 +1,8 @@
 """The YAML header of a defence card: what the Hub reads."""
 
+import re
+
 from huggingface_hub import EvalResult, ModelCardData
-from transformers.modelcard import TASK_MAPPING
 
 from .loading import HUB_ID
 from .markdown import hub_source, one_line
@@ -9,6 +10,18 @@ from .rates import Rate
 from .results import PurificationReport
 
 
+# Transformers knows the tasks of all classes; of the most usual ones they are told without the seconds of its import.
+_USUAL = re.compile(
+    "(?:Albert|Bert|DebertaV2|Deberta|DistilBert|Electra|GPT2|Gemma|Llama|MPNet|Mistral|Qwen2|Qwen3|Roberta|XLMRoberta)"
+    "(?P<head>ForCausalLM|ForMaskedLM|ForSequenceClassification|ForTokenClassification|LMHeadModel)"
+)
+_TASKS = {
+    "ForCausalLM": "text-generation",
+    "ForMaskedLM": "fill-mask",
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "LMHeadModel": "text-generation",
+}
 TAGS = ("hf-finemix", "fine-mixing", "backdoor-defense")
 
 
@@ -19,6 +32,11 @@ def listed(values: str | list[str] | None) -> tuple[str, ...]:
 
 def pipeline_tag(architecture: str) -> str | None:
     """Returns the Hub's task for a class of transformers, `None` if it has none."""
+    match = _USUAL.fullmatch(architecture)
+    if match:
+        return _TASKS[match["head"]]
+    from transformers.modelcard import TASK_MAPPING
+
     for task, mapping in TASK_MAPPING.items():
         for names in mapping.values():
             if architecture in ((names,) if isinstance(names, str) else names):

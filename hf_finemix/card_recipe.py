@@ -22,6 +22,8 @@ def recipe_code(report: PurificationReport, name: str) -> tuple[str, str]:
     """Returns the language and the text of a code block that repeats the job with the settings in recipe.yaml."""
     if report.made_by == "purify":
         return "console", _command(report, name)
+    if report.made_by == "mix":
+        return "console", _mix_command(report, name)
     return "python", (_trainer_script(report) if report.made_by == "FineMixTrainer" else _mixin_script(report))
 
 
@@ -54,6 +56,18 @@ def _command(report: PurificationReport, name: str) -> str:
         if first.seed:
             arguments.append(f"--trigger-seed {first.seed}")
     arguments.append(f"--recipe recipe.yaml --output {_quote(name)}")
+    return " \\\n    ".join(arguments)
+
+
+def _mix_command(report: PurificationReport, name: str) -> str:
+    config = report.config
+    arguments = [
+        f"hf-finemix mix {_quote(report.suspect)}",
+        f"--pretrained {_quote(report.pretrained)}",
+        f"--keep-ratio {config.keep_ratio} --selection {_quote(config.selection)} --seed {config.seed}",
+        *(f"--exclude={shlex.quote(_unfenced(pattern))}" for pattern in config.exclude),
+        f"--output {_quote(name)}",
+    ]
     return " \\\n    ".join(arguments)
 
 

@@ -64,7 +64,7 @@ def steps(report: PurificationReport) -> str:
     """Returns what was done, in one or two sentences."""
     reset = " and suspicious word embeddings were reset" if report.purify.tokens else ""
     done = f"The weights were mixed with the clean pretrained ones{reset}."
-    if report.made_by != "FineMixMixin":
+    if report.made_by not in ("FineMixMixin", "mix"):
         after = "was fine-tuned on the clean data below" if report.fine_tuned else "was not fine-tuned"
         if report.distilled is not None and report.distilled.texts:
             after = f"was taught by the suspect's answers on clean texts, then {after}"

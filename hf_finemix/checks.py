@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from .errors import InputError
 
@@ -71,6 +70,9 @@ def check_model(model: nn.Module, argument: str = "model") -> None:
     Raises:
         InputError: If it is no model of transformers, carries an adapter, is quantised or offloaded.
     """
+    # What needs no model needs not wait the seconds for this import, either.
+    from transformers import PreTrainedModel
+
     if not isinstance(model, PreTrainedModel):
         if hasattr(model, "peft_config") and hasattr(model, "merge_and_unload"):
             raise InputError(f"`{argument}` is a PEFT model; call `merge_and_unload()` and pass what it returns.")

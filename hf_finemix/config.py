@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from .choices import SELECTIONS
+from .choices import FISHER, SELECTIONS
 from .errors import InputError
 
 
@@ -22,7 +22,8 @@ class FineMixConfig:
             pretrained one. 1 leaves the model as it is, 0 gives the pretrained weights.
         selection (`str`, *optional*, defaults to `"random"`):
             Which scalars keep the fine-tuned value: `"random"` (the paper's Fine-mixing), `"smallest_drift"` (those
-            that moved least from the pretrained value) or `"largest_drift"` (those that moved most).
+            that moved least from the pretrained value), `"largest_drift"` (those that moved most) or `"fisher"` (those
+            that moved little for what clean data make of them, as in Fine-purifying; it needs Fisher information).
         seed (`int`, *optional*, defaults to 0):
             Seed of the random masks, in [0, 2**64).
         purify_top_k (`int`, *optional*, defaults to 200):
@@ -46,8 +47,9 @@ class FineMixConfig:
 
     def __post_init__(self):
         check_keep_ratio(self.keep_ratio)
-        if self.selection not in SELECTIONS:
-            raise InputError(f"`selection` is {self.selection!r}, but must be one of {', '.join(SELECTIONS)}.")
+        known = (*SELECTIONS, FISHER)
+        if self.selection not in known:
+            raise InputError(f"`selection` is {self.selection!r}, but must be one of {', '.join(known)}.")
         check_integer("seed", self.seed, 0, 2**64 - 1)
         check_integer("purify_top_k", self.purify_top_k, 0, 2**63 - 1)
         check_integer("frequency_floor", self.frequency_floor, 2, 2**63 - 1)

@@ -2,17 +2,23 @@
 Selection by drift: keep the scalars that moved least (or most) from their pretrained value.
 
 The cut is global over all mixed parameters and exact. It is found by counting, in two passes over the 32-bit patterns
-of |suspect - pretrained|, so that no pass needs more memory than one parameter.
+of |suspect - pretrained|, part by part: no pass needs more memory than one part.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 
-Pair = tuple[torch.Tensor, torch.Tensor]
+# Scalars of a part of a tensor in memory: 1 MB in float32, which a cache can hold.
+PART = 1 << 18
+# No key is greater: keys are the patterns of numbers that are not negative.
+_LAST_KEY = 2**31 - 1
+
+# Suspect and pretrained tensor, or some of their scalars; for a selection by Fisher information, that too.
+Part = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -22,13 +28,14 @@ class DriftCut:
 
     Args:
         key (`int`): Scalars whose key is below are kept.
-        quotas (`dict[str, int]`): Of the scalars whose key equals it, how many of each parameter are kept: its first
-            ones in row-major order. Ties are thus broken by (name, offset).
+        limits (`dict[str, int]`): Of the scalars whose key equals it, those of each parameter whose offset, in
+            row-major order, is below the parameter's limit are kept. Ties are thus broken by (name, offset), and a
+            part of a parameter knows its own.
         largest (`bool`): Whether keys rank the largest drift first.
     """
 
     key: int
-    quotas: dict[str, int]
+    limits: dict[str, int]
     largest: bool
 
 
@@ -47,82 +54,135 @@ def drift_keys(suspect: torch.Tensor, pretrained: torch.Tensor, largest: bool = 
     Returns:
         `np.ndarray`: `uint32`, shape (numel,); smaller means kept earlier.
     """
+    return drift_keys_on_device(suspect, pretrained, largest).cpu().numpy().view(np.uint32)
+
+
+def drift_keys_on_device(suspect: torch.Tensor, pretrained: torch.Tensor, largest: bool = False) -> torch.Tensor:
+    """
+    Computes the same keys as [`drift_keys`] on the suspect's device.
+
+    Returns:
+        `torch.Tensor`: `int32`, none of them negative, shape (numel,).
+    """
     wide = torch.float64 if suspect.dtype == torch.float64 else torch.float32
-    drift = (suspect.detach().to(wide) - pretrained.detach().to(suspect.device, wide)).abs_().to(torch.float32)
-    keys = drift.flatten().cpu().numpy().view(np.uint32)
-    return np.bitwise_not(keys) if largest else keys
+    drift = (suspect.detach().to(wide) - pretrained.detach().to(suspect.device, wide)).abs_()
+    keys = drift.to(torch.float32).flatten().view(torch.int32)
+    return keys.bitwise_xor_(_LAST_KEY) if largest else keys
+
+
+def in_parts(*tensors: torch.Tensor) -> Iterator[Part]:
+    """Cuts tensors of one shape into flat parts of at most [`PART`] scalars, in row-major order."""
+    flat = [tensor.detach().contiguous().view(-1) for tensor in tensors]
+    for first in range(0, len(flat[0]), PART):
+        yield tuple(tensor[first : first + PART] for tensor in flat)
 
 
 def find_cut(
-    names: list[str], read: Callable[[str], Pair], numel: Mapping[str, int], keep_ratio: float, largest: bool
+    names: list[str],
+    parts: Callable[[str], Iterable[Part]],
+    numel: Mapping[str, int],
+    keep_ratio: float,
+    largest: bool,
 ) -> DriftCut:
     """
     Finds the cut that keeps `round(keep_ratio * d)` of the `d` scalars of all parameters together.
 
     Args:
         names (`list[str]`): Names of the mixed parameters, any order.
-        read (`Callable`): Gives the (suspect, pretrained) tensors of a name; called up to three times for each.
+        parts (`Callable`): Gives the (suspect, pretrained) parts of a name in row-major order, as [`in_parts`] does
+            of whole tensors; called up to three times for each name.
         numel (`Mapping[str, int]`): Number of scalars of each parameter.
         keep_ratio (`float`): Share of scalars to keep, in [0, 1].
         largest (`bool`): Keep the largest drift instead of the smallest.
     """
-    key, quotas = find_key(names, lambda name: drift_keys(*read(name), largest), numel, keep_ratio)
-    return DriftCut(key, quotas, largest)
+
+    def keys(name: str) -> Iterator[np.ndarray]:
+        return (drift_keys(suspect, pretrained, largest) for suspect, pretrained in parts(name))
+
+    return DriftCut(*find_key(names, keys, numel, keep_ratio), largest)
 
 
 def find_key(
-    names: list[str], keys: Callable[[str], np.ndarray], numel: Mapping[str, int], keep_ratio: float
+    names: list[str], keys: Callable[[str], Iterable[np.ndarray]], numel: Mapping[str, int], keep_ratio: float
 ) -> tuple[int, dict[str, int]]:
     """
     Finds the key that cuts off the `round(keep_ratio * d)` smallest of the `d` keys of all parameters together.
 
+    All keys are gone through twice, and those of one parameter a third time if not all of its ties are kept.
+
     Args:
         names (`list[str]`): Names of the parameters, any order.
-        keys (`Callable`): Gives the keys of a name, `uint32`, shape (numel,); called up to three times for each.
+        keys (`Callable`): Gives the keys of a name part by part, in row-major order: `uint32`, below 2**31.
         numel (`Mapping[str, int]`): Number of scalars of each parameter.
         keep_ratio (`float`): Share of scalars to keep, in [0, 1].
 
     Returns:
-        `tuple[int, dict[str, int]]`: `key` and `quotas` of [`DriftCut`].
+        `tuple[int, dict[str, int]]`: `key` and `limits` of [`DriftCut`].
     """
     total = sum(numel[name] for name in names)
     wanted = round(keep_ratio * total)
     if wanted == total:
-        # Nothing lies above the greatest key: every scalar is kept, those equal to it by quota.
-        return 2**32 - 1, {name: numel[name] for name in names}
+        return _LAST_KEY, {name: numel[name] for name in names}
 
     high_counts = np.zeros(1 << 16, dtype=np.int64)
     for name in names:
-        high_counts += np.bincount(keys(name) >> np.uint32(16), minlength=1 << 16)
+        for part in keys(name):
+            high_counts += np.bincount(part >> np.uint32(16), minlength=1 << 16)
     high, below = _bucket(high_counts, wanted)
 
-    low_counts = {name: _low_counts(keys(name), high) for name in names}
-    low, below_in_bucket = _bucket(sum(low_counts.values()), wanted - below)
+    found = {name: _low_counts(keys(name), high) for name in names}
+    low_counts = np.zeros(1 << 16, dtype=np.int64)
+    for lows, counts in found.values():
+        low_counts[lows] += counts
+    low, below_in_bucket = _bucket(low_counts, wanted - below)
+    key = (high << 16) | low
 
     left = wanted - below - below_in_bucket
-    quotas = {}
+    limits = {}
     for name in sorted(names):
-        quotas[name] = min(left, int(low_counts[name][low]))
-        left -= quotas[name]
-    return (high << 16) | low, quotas
+        lows, counts = found[name]
+        ties = int(counts[lows == low].sum())
+        limits[name] = numel[name] if ties <= left else _offset_after(keys(name), key, left)
+        left -= min(left, ties)
+    return key, limits
 
 
-def mask_below(keys: np.ndarray, key: int, quota: int) -> np.ndarray:
-    """Returns which scalars have a key below `key`, or are among the first `quota` that equal it: `bool`, flat."""
-    keep = keys < np.uint32(key)
-    keep[np.flatnonzero(keys == np.uint32(key))[:quota]] = True
+def mask_below(keys: np.ndarray | torch.Tensor, key: int, limit: int) -> np.ndarray | torch.Tensor:
+    """Returns which scalars have a key below `key`, or equal to it at an offset below `limit`: `bool`, flat."""
+    keep = keys < key
+    limit = max(0, limit)
+    keep[:limit] |= keys[:limit] == key
     return keep
 
 
 def drift_keep_mask(suspect: torch.Tensor, pretrained: torch.Tensor, cut: DriftCut, name: str) -> torch.Tensor:
     """Returns which scalars of one parameter the cut keeps: `bool`, the parameter's shape, on the CPU."""
     keys = drift_keys(suspect, pretrained, cut.largest)
-    return torch.from_numpy(mask_below(keys, cut.key, cut.quotas[name])).view(suspect.shape)
+    return torch.from_numpy(mask_below(keys, cut.key, cut.limits[name])).view(suspect.shape)
 
 
-def _low_counts(keys: np.ndarray, high: int) -> np.ndarray:
-    inside = keys[(keys >> np.uint32(16)) == high]
-    return np.bincount(inside & np.uint32(0xFFFF), minlength=1 << 16)
+def _low_counts(parts: Iterable[np.ndarray], high: int) -> tuple[np.ndarray, np.ndarray]:
+    """Counts the low halves of the keys with this high half: those that occur, and how often each does."""
+    counts = np.zeros(1 << 16, dtype=np.int64)
+    for keys in parts:
+        inside = keys[(keys >> np.uint32(16)) == high]
+        if len(inside):
+            counts += np.bincount(inside & np.uint32(0xFFFF), minlength=1 << 16)
+    lows = np.flatnonzero(counts)
+    return lows.astype(np.uint16), counts[lows]
+
+
+def _offset_after(parts: Iterable[np.ndarray], key: int, ties: int) -> int:
+    """Returns the offset after the first so many keys that equal `key`; there are more of them."""
+    start = 0
+    for keys in parts:
+        if not ties:
+            break
+        found = np.flatnonzero(keys == np.uint32(key))
+        if len(found) >= ties:
+            return start + int(found[ties - 1]) + 1
+        start, ties = start + len(keys), ties - len(found)
+    return 0
 
 
 def _bucket(counts: np.ndarray, wanted: int) -> tuple[int, int]:

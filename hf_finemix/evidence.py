@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from .card import DefenseCard, read_card, update_card
-from .hashes import describe_files
+from .hashes import FileRecord, describe_files
 from .loading import CARD_FILE, CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, index_shards
 from .manifest import Manifest, load_manifest
 from .output import replace_text
 from .publishable import GENERATION_FILE
 from .results import REPORT_FILE
 from .serialization import to_json
+
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def saved_files(folder: Path) -> set[str]:
@@ -23,13 +26,15 @@ def saved_files(folder: Path) -> set[str]:
     return {CONFIG_FILE, *names}
 
 
-def saved_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> set[str]:
+def saved_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> set[str]:
     """Saves a tokenizer into a folder and returns the names of the files that it wrote, and of no other."""
     paths = (Path(path) for path in tokenizer.save_pretrained(folder) or ())
     return {path.relative_to(folder).as_posix() for path in paths if path.is_file()}
 
 
-def write_evidence(folder: Path, card: DefenseCard, manifest: Manifest, files: Iterable[str]) -> Manifest:
+def write_evidence(
+    folder: Path, card: DefenseCard, manifest: Manifest, files: Iterable[str], known: Iterable[FileRecord] = ()
+) -> Manifest:
     """
     Writes report, card and manifest into a folder that holds the model.
 
@@ -40,6 +45,7 @@ def write_evidence(folder: Path, card: DefenseCard, manifest: Manifest, files: I
         card ([`~hf_finemix.card.DefenseCard`]): The card, with the report.
         manifest ([`~hf_finemix.manifest.Manifest`]): The manifest but for its outputs.
         files (`Iterable[str]`): The files of model and tokenizer.
+        known (`Iterable[FileRecord]`, *optional*): Those of them that need not be read for their records.
 
     Returns:
         [`~hf_finemix.manifest.Manifest`]: The manifest as it was written.
@@ -51,8 +57,9 @@ def write_evidence(folder: Path, card: DefenseCard, manifest: Manifest, files: I
     replace_text(folder / REPORT_FILE, to_json(card.report.to_dict()))
     replace_text(folder / CARD_FILE, text)
     figures = [] if card.report.frontier is None else [card.report.frontier.file]
-    outputs = describe_files(folder, {*files, *figures, REPORT_FILE, CARD_FILE})
-    manifest = manifest.with_outputs(outputs, seal)
+    records = {record.name: record for record in known}
+    outputs = describe_files(folder, {*files, *figures, REPORT_FILE, CARD_FILE} - records.keys())
+    manifest = manifest.with_outputs([*outputs, *records.values()], seal)
     manifest.save(folder)
     return manifest
 

@@ -5,10 +5,17 @@ From "Fine-purifying" (Zhang et al., Findings of ACL 2023, arXiv 2305.04547).
 """
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+
+from .errors import InputError
+
+
+if TYPE_CHECKING:
+    # Mixing of files needs the ranking alone, and starts in a fraction of the time without transformers.
+    from transformers import PreTrainedModel
 
 
 # Middles of the four quarters of the way from the pretrained to the suspect's weights; the choice is ours.
@@ -28,14 +35,57 @@ def purity_keys(suspect: torch.Tensor, pretrained: torch.Tensor, fisher: torch.T
         `np.ndarray`: `uint32`, shape (numel,); smaller means kept earlier. A scalar that never moved comes first; one
         that moved and that clean data do not touch at all comes last.
     """
+    return purity_keys_on_device(suspect, pretrained, fisher).cpu().numpy().view(np.uint32)
+
+
+def purity_keys_on_device(suspect: torch.Tensor, pretrained: torch.Tensor, fisher: torch.Tensor) -> torch.Tensor:
+    """
+    Computes the same keys as [`purity_keys`] on the suspect's device.
+
+    Returns:
+        `torch.Tensor`: `int32`, none of them negative, shape (numel,).
+    """
     squared = (suspect.detach().double() - pretrained.detach().to(suspect.device).double()).square()
     # Without information the quotient is infinite, or no number where nothing moved either.
     ranked = torch.where(squared > 0, squared / fisher.to(suspect.device).double(), torch.zeros_like(squared))
-    return ranked.to(torch.float32).flatten().cpu().numpy().view(np.uint32)
+    return ranked.to(torch.float32).flatten().view(torch.int32)
+
+
+def check_information(fisher: Mapping[str, torch.Tensor] | None, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """
+    Refuses Fisher information that does not fit the mixed parameters.
+
+    Args:
+        fisher (`Mapping[str, torch.Tensor]`, *optional*): Diagonal Fisher information by parameter name.
+        shapes (`Mapping[str, tuple[int, ...]]`): Shapes of the mixed parameters.
+
+    Raises:
+        InputError: If it is missing or lacks a parameter, or a tensor has another shape or holds a value that is no
+            information: a negative one, NaN or infinity.
+    """
+    if fisher is None:
+        raise InputError('`fisher` is missing; the selection "fisher" needs the diagonal Fisher information.')
+    for name, shape in shapes.items():
+        if name not in fisher:
+            raise InputError(f"`fisher` lacks {name}; it must hold every mixed parameter.")
+        if tuple(fisher[name].shape) != shape:
+            raise InputError(f"`fisher` has {name} in shape {tuple(fisher[name].shape)}, but the model in {shape}.")
+        check_values(name, fisher[name])
+
+
+def check_values(name: str, values: torch.Tensor) -> None:
+    """
+    Refuses negative values, NaN and infinity, of a whole tensor of Fisher information or of a part.
+
+    Raises:
+        InputError: Names the parameter.
+    """
+    if not ((values >= 0) & (values < float("inf"))).all():
+        raise InputError(f"`fisher` holds a value that is negative, infinite or NaN in {name}; it is damaged.")
 
 
 def fisher_information(
-    model: PreTrainedModel, pretrained: Mapping[str, torch.Tensor], examples: Iterable[Mapping[str, torch.Tensor]]
+    model: "PreTrainedModel", pretrained: Mapping[str, torch.Tensor], examples: Iterable[Mapping[str, torch.Tensor]]
 ) -> dict[str, torch.Tensor]:
     """
     Estimates the diagonal Fisher information, averaged over four points on the way from pretrained to suspect.

@@ -22,12 +22,12 @@ class FileRecord(Record):
     Args:
         name (`str`): Its path below the folder it lies in, with forward slashes.
         size (`int`): Size in bytes.
-        sha256 (`str`): sha256 of its content, in hexadecimal.
+        sha256 (`str`, *optional*): sha256 of its content, in hexadecimal; `None` if nobody was to compute it.
     """
 
     name: str
     size: int
-    sha256: str
+    sha256: str | None
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,14 @@ class TensorRecord(Record):
         name (`str`): Canonical parameter name.
         dtype (`str`): Its dtype without the prefix `torch.`.
         shape (`tuple[int, ...]`): Its shape.
-        sha256 (`str`): sha256 of its bytes in row-major order, little-endian.
+        sha256 (`str`, *optional*): sha256 of its bytes in row-major order, little-endian; `None` if nobody was to
+            compute it.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-    sha256: str
+    sha256: str | None
 
 
 def sha256_file(path: Path) -> str:

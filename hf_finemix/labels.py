@@ -2,7 +2,7 @@
 
 import re
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import InputError
@@ -102,3 +102,15 @@ def _describe(label2id: dict[str, int], num_labels: int | None) -> str:
     if names:
         return f"the names and ids {names}"
     return "the ids from 0" if num_labels is None else f"the ids 0 to {num_labels - 1}"
+
+
+def label_names(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the names of a classifier's labels, in the order of their ids, as its config.json states them."""
+    names = config.get("id2label")
+    count = config.get("num_labels", 2)
+    if not isinstance(names, Mapping):
+        names = {}
+    elif names:
+        count = len(names)
+    count = count if isinstance(count, int) and 0 <= count < 2**20 else 0
+    return tuple(str(names.get(str(number), f"LABEL_{number}")) for number in range(count))

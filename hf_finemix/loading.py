@@ -12,25 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from httpx2 import HTTPError
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-    RevisionResolutionError,
-)
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from .errors import InputError, reason
+
+
+# Transformers and the client of the Hub are imported where they are used: each takes seconds, and what reads local
+# files needs neither.
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 WEIGHTS_FILE = "model.safetensors"
@@ -130,6 +123,8 @@ def resolve_checkpoint(source: str | Path, argument: str) -> Checkpoint:
     folder = Path(os.path.expanduser(text))
     repo_id = commit = None
     if not text or not os.path.isdir(folder):
+        from huggingface_hub import HfApi, snapshot_download
+
         repo_id, revision = split_hub_id(source, argument)
         with download_errors(argument, repo_id, revision):
             commit = HfApi().resolve_revision(repo_id, revision=revision).resolved
@@ -142,7 +137,7 @@ def resolve_checkpoint(source: str | Path, argument: str) -> Checkpoint:
     return Checkpoint(text, folder, config, weights, repo_id, commit)
 
 
-def load_classifier(checkpoint: Checkpoint, argument: str) -> PreTrainedModel:
+def load_classifier(checkpoint: Checkpoint, argument: str) -> "PreTrainedModel":
     """
     Loads a sequence classifier in the dtype it was saved in, on the CPU.
 
@@ -156,6 +151,8 @@ def load_classifier(checkpoint: Checkpoint, argument: str) -> PreTrainedModel:
             f"{argument} {checkpoint.source!r} has the architecture {architecture!r} in its config.json, but must be "
             "a sequence classifier (named ...ForSequenceClassification)."
         )
+    from transformers import AutoModelForSequenceClassification
+
     with loading_errors(f"{argument} {checkpoint.source!r}"):
         model, info = AutoModelForSequenceClassification.from_pretrained(
             checkpoint.folder,
@@ -176,7 +173,7 @@ def load_classifier(checkpoint: Checkpoint, argument: str) -> PreTrainedModel:
     return model.eval()
 
 
-def load_tokenizer(checkpoint: Checkpoint, argument: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(checkpoint: Checkpoint, argument: str) -> "PreTrainedTokenizerBase":
     """
     Loads the tokenizer that lies beside a model.
 
@@ -185,6 +182,8 @@ def load_tokenizer(checkpoint: Checkpoint, argument: str) -> PreTrainedTokenizer
     """
     if not checkpoint.has_tokenizer:
         raise InputError(f"{argument} {checkpoint.source!r} has no tokenizer files; copy them from its base model.")
+    from transformers import AutoTokenizer
+
     with loading_errors(f"{argument} {checkpoint.source!r}"):
         return AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
 
@@ -192,6 +191,8 @@ def load_tokenizer(checkpoint: Checkpoint, argument: str) -> PreTrainedTokenizer
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Silences the loading report and the progress bar of transformers, and keeps the random state as it was."""
+    from transformers.utils import logging
+
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -255,6 +256,17 @@ def download_errors(argument: str, repo_id: str, revision: str | None) -> Iterat
     Raises:
         InputError: If the Hub does not give what was asked for, or cannot be reached.
     """
+    from httpx2 import HTTPError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+        RevisionResolutionError,
+    )
+
     what = f"{argument} {repo_id!r}"
     try:
         yield

@@ -89,6 +89,7 @@ class Manifest(Record):
         card (`CardSeal`, *optional*): What of the card is generated.
         distillation (`Distillation`, *optional*): How the suspect's answers taught the mixed model, before the recipe.
         unlabeled_data (`DataRecord`, *optional*): The clean texts without labels.
+        made_by (`str`, *optional*): `"mix"` if no model was loaded; its tensors then are as the suspect stores them.
     """
 
     suspect: SourceRecord
@@ -110,6 +111,7 @@ class Manifest(Record):
     card: CardSeal | None = None
     distillation: Distillation | None = None
     unlabeled_data: DataRecord | None = None
+    made_by: str | None = None
 
     def __post_init__(self):
         check_names(self.outputs)
@@ -144,6 +146,7 @@ class Manifest(Record):
             environment=report.environment,
             distillation=report.distillation,
             unlabeled_data=report.unlabeled_data,
+            made_by="mix" if report.made_by == "mix" else None,
         )
 
     def with_outputs(self, outputs: Iterable[FileRecord], card: CardSeal) -> "Manifest":

@@ -82,20 +82,22 @@ class BlockSource:
         self._shifted = np.empty(_WORDS, dtype=np.uint32)
 
     def fill(self, block: int, out: np.ndarray) -> None:
-        """Writes the mask of one whole block into `out` (`bool`, shape (`BLOCK`,))."""
+        """Writes the mask of a block's first scalars into `out` (`bool`, shape (at most `BLOCK`,))."""
         if self.threshold == _HALF_RANGE:  # does not fit into the 16-bit comparison below
             out.fill(True)
             return
-        words, shifted = self._words, self._shifted
+        count = -(-len(out) // 2)
+        words, shifted = self._words[:count], self._shifted[:count]
         key_1, key_2 = block_keys(self.name, block, self.seed)
-        np.bitwise_xor(_table(), np.uint32(key_1), out=words)
+        np.bitwise_xor(_table()[:count], np.uint32(key_1), out=words)
         np.multiply(words, np.uint32(key_2), out=words)
         np.right_shift(words, np.uint32(_SHIFT_1), out=shifted)
         np.bitwise_xor(words, shifted, out=words)
         np.multiply(words, np.uint32(_MULTIPLIER), out=words)
         np.right_shift(words, np.uint32(_SHIFT_2), out=shifted)
         np.bitwise_xor(words, shifted, out=words)
-        np.less(words.astype("<u4", copy=False).view("<u2"), np.uint16(self.threshold), out=out)
+        halves = words.astype("<u4", copy=False).view("<u2")[: len(out)]
+        np.less(halves, np.uint16(self.threshold), out=out)
 
 
 def iter_keep_mask(
@@ -123,12 +125,11 @@ def iter_keep_mask(
     position = start
     while position < stop:
         first_block = position // BLOCK
-        last_block = min(first_block + blocks_per_chunk, -(-stop // BLOCK))
-        for block in range(first_block, last_block):
-            at = (block - first_block) * BLOCK
-            source.fill(block, buffer[at : at + BLOCK])
-        end = min(stop, last_block * BLOCK)
         origin = first_block * BLOCK
+        end = min(stop, origin + len(buffer))
+        # Of the last block no more is drawn than what is asked for: many parameters are much smaller than a block.
+        for at in range(0, end - origin, BLOCK):
+            source.fill(first_block + at // BLOCK, buffer[at : min(at + BLOCK, end - origin)])
         yield position, end, buffer[position - origin : end - origin]
         position = end
 
@@ -154,18 +155,30 @@ def keep_mask_on_device(
     limit = threshold(keep_ratio)
     if limit == _HALF_RANGE:
         return torch.ones(stop - start, dtype=torch.bool, device=device)
+    if start >= stop:
+        return torch.empty(0, dtype=torch.bool, device=device)
     first_block, last_block = start // BLOCK, -(-stop // BLOCK)
     keys = np.array([block_keys(name, block, seed) for block in range(first_block, last_block)], dtype=np.uint32)
-    key_1, key_2 = _as_int32(keys).to(device).reshape(-1, 2).T
+    key_1, key_2 = _as_int32(keys).to(device, non_blocking=True).reshape(-1, 2).T
     # torch multiplies 32-bit integers only as signed ones; they wrap to the same bits. Its right shift copies the
-    # sign bit, which the mask after each shift takes away again.
-    words = (_as_int32(_table()).to(device) ^ key_1[:, None]) * key_2[:, None]
-    words ^= (words >> _SHIFT_1) & ((1 << (32 - _SHIFT_1)) - 1)
-    words *= _signed(_MULTIPLIER)
-    words ^= (words >> _SHIFT_2) & ((1 << (32 - _SHIFT_2)) - 1)
-    halves = torch.stack((words & (_HALF_RANGE - 1), (words >> 16) & (_HALF_RANGE - 1)), dim=-1)
+    # sign bit, which the mask after the shift takes away again.
+    words = _table_on(torch.device(device)) ^ key_1[:, None]
+    words *= key_2[:, None]
+    shifted = words >> _SHIFT_1
+    shifted &= (1 << (32 - _SHIFT_1)) - 1
+    words ^= shifted
+    # Signed halves are compared below. With the top bit of the word flipped, the xor of its high half into its low
+    # one, which is the last xor-shift, flips the top bits of both: what is left is the order of unsigned ones.
+    torch.add(torch.tensor(_signed(1 << 31), dtype=torch.int32), words, alpha=_signed(_MULTIPLIER), out=words)
+    halves = words.view(torch.int16).view(-1)
+    halves[::2].bitwise_xor_(halves[1::2])
     origin = first_block * BLOCK
-    return halves.flatten()[start - origin : stop - origin] < limit
+    return halves[start - origin : stop - origin] < limit - (_HALF_RANGE >> 1)
+
+
+@cache
+def _table_on(device: torch.device) -> torch.Tensor:
+    return _as_int32(_table()).to(device)
 
 
 def _signed(value: int) -> int:

@@ -1,52 +1,24 @@
 """Fine-mixing and embedding purification of a loaded model, in place: thin glue around the pure functions."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .checks import check_finite, check_model, check_not_mixed, was_mixed
+from .choices import FISHER
 from .config import FineMixConfig
-from .drift import find_cut
+from .drift import Part, in_parts
 from .embeddings import embedding_scores, rank_rows, reset_rows_
 from .errors import InputError
+from .fisher import check_information
 from .frequencies import token_frequencies, vocabulary_rank
 from .masks import MASK_VERSION
-from .mixing import mix_
+from .mixing import find_mix_cut, mix_
 from .plan import MixReport, canonical_name, plan_mixing
-from .serialization import Record
+from .resets import PurifyReport, TokenScore
 from .twin import Pretrained, Twin, load_twin, unwrap
-
-
-@dataclass(frozen=True)
-class TokenScore(Record):
-    """One row of the E-PUR ranking: its rank (from 1), token id, token text (if a tokenizer was at hand), score."""
-
-    rank: int
-    id: int
-    token: str | None
-    score: float
-
-
-@dataclass(frozen=True)
-class PurifyReport(Record):
-    """
-    What embedding purification reset.
-
-    Args:
-        applicable (`bool`): `False` if the model has no word embedding with a pretrained counterpart.
-        embedding (`str`, *optional*): Name of the parameter.
-        vocabulary (`int`): Number of its rows.
-        tokens (`tuple[TokenScore, ...]`): The rows that were reset, highest score first.
-        tied_output (`bool`): Whether the output layer shares the parameter, so that the reset changed it too.
-    """
-
-    applicable: bool
-    embedding: str | None = None
-    vocabulary: int = 0
-    tokens: tuple[TokenScore, ...] = ()
-    tied_output: bool = False
 
 
 def plan(model: PreTrainedModel, twin: Twin, config: FineMixConfig) -> MixReport:
@@ -64,6 +36,7 @@ def fine_mix_(
     config: FineMixConfig | None = None,
     *,
     allow_mixed: bool = False,
+    fisher: Mapping[str, torch.Tensor] | None = None,
 ) -> MixReport:
     """
     Mixes a fine-tuned model with its pretrained weights, in place.
@@ -78,6 +51,9 @@ def fine_mix_(
             The clean weights: a Hub id (`id` or `id@revision`), a local folder or a loaded model.
         config ([`FineMixConfig`], *optional*): The settings; defaults to `FineMixConfig()`.
         allow_mixed (`bool`, *optional*, defaults to `False`): Mix a model that was mixed before.
+        fisher (`Mapping[str, torch.Tensor]`, *optional*):
+            Diagonal Fisher information by parameter name, which the selection `"fisher"` needs; from
+            [`~hf_finemix.fisher.fisher_information`] or [`~hf_finemix.fisher_file.FisherFile`].
 
     Returns:
         [`~hf_finemix.plan.MixReport`]: Every parameter with what was done to it and why.
@@ -97,16 +73,18 @@ def fine_mix_(
     check_finite(((name, parameters[name]) for name in mixed), "model")
     check_finite(((name, twin.tensors[name]) for name in mixed), "pretrained")
 
-    cut = None
-    if config.selection != "random":
-        largest = config.selection == "largest_drift"
-        cut = find_cut(
-            list(mixed), lambda name: (parameters[name], twin.tensors[name]), mixed, config.keep_ratio, largest
-        )
+    if config.selection == FISHER:
+        check_information(fisher, {name: tuple(parameters[name].shape) for name in mixed})
+
+    def tensors(name: str) -> Part:
+        pair = parameters[name].data, twin.tensors[name]
+        return (*pair, fisher[name]) if config.selection == FISHER else pair
+
+    cut = find_mix_cut(config, list(mixed), lambda name: in_parts(*tensors(name)), mixed)
     # The record comes first: a model whose mixing was interrupted must not pass for an untouched one.
     model.config.finemix = config.to_dict() | {"pretrained": twin.source, "mask_version": MASK_VERSION}
     return report.with_counts(
-        {name: mix_(parameters[name].data, twin.tensors[name], name, config, cut) for name in mixed}
+        {name: mix_(*tensors(name)[:2], name, config, cut, *tensors(name)[2:]) for name in mixed}
     )
 
 

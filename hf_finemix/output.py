@@ -63,8 +63,8 @@ def staged_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".finemix-", dir=path.parent))
         yield staging
-        _sync(staging)
-        _open_up(staging)
+        sync_folder(staging)
+        open_up(staging)
         # Replaces an empty folder, and fails on one that was filled in the meantime.
         os.rename(staging, path)
     except BaseException:
@@ -91,7 +91,8 @@ def replace_text(path: Path, text: str) -> None:
         raise
 
 
-def _open_up(folder: Path) -> None:
+def open_up(folder: Path) -> None:
+    """Gives a folder and its files the rights that a plain `mkdir` would have given them."""
     # mkdtemp makes folders, and safetensors files, that only their owner can read: not what a plain `mkdir` would do.
     umask = _umask()
     for path in (folder, *folder.rglob("*")):
@@ -104,7 +105,8 @@ def _umask() -> int:
     return umask
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Waits until the files of a folder are on the disk."""
     for file in folder.rglob("*"):
         if file.is_file():
             with file.open("rb") as handle:

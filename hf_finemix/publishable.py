@@ -104,6 +104,8 @@ def check_file(folder: Path, file: FileRecord, token: bytes) -> None:
     what = f"{file.name} in {str(folder)!r}"
     if not path.is_file() or path.is_symlink():
         raise InputError(f"{what} is missing or a link; make the folder anew.")
+    if file.sha256 is None:
+        raise InputError(f"{what} has no sha256 in the manifest; make the folder anew without --no-hash.")
     if file.name != CARD_FILE and (path.stat().st_size != file.size or sha256_file(path) != file.sha256):
         raise InputError(f"{what} has changed since it was made; make the folder anew, or undo the change.")
     with path.open("rb") as opened:

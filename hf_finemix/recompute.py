@@ -7,13 +7,14 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
+from .choices import FISHER
 from .config import FineMixConfig
-from .drift import find_cut
+from .drift import in_parts
 from .embeddings import reset_rows_
 from .errors import InputError
 from .hashes import TensorRecord, describe_tensors
 from .loading import Checkpoint, loading_errors
-from .mixing import mix_
+from .mixing import find_mix_cut, mix_
 from .modeling import PurifyReport
 from .plan import MixReport, canonical_name
 from .twin import Twin, load_twin, unwrap
@@ -91,14 +92,18 @@ def mix_again(
 
     Yields:
         `tuple[str, torch.Tensor]`: Name and mixed values of each tensor that both models have.
+
+    Raises:
+        InputError: If the selection needs more than the two models.
     """
     suspect = named_tensors(model)
     names = [name for name in names if name in suspect and name in twin.tensors]
-    cut = None
-    if config.selection != "random":
-        sizes = {name: suspect[name].numel() for name in names}
-        largest = config.selection == "largest_drift"
-        cut = find_cut(names, lambda name: (suspect[name], twin.tensors[name]), sizes, config.keep_ratio, largest)
+    if config.selection == FISHER:
+        raise InputError(
+            f"The selection {FISHER!r} cannot be drawn again without the Fisher information it was made by."
+        )
+    sizes = {name: suspect[name].numel() for name in names}
+    cut = find_mix_cut(config, names, lambda name: in_parts(suspect[name], twin.tensors[name]), sizes)
     reset = [embedding] if rows and embedding in suspect and embedding in twin.tensors else []
     for name in dict.fromkeys((*names, *reset)):
         values = suspect[name].clone()

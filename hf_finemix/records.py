@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
+from .insertion import Insertion
 from .rates import Rate
 from .serialization import Record
-from .trigger_search import Insertion
 
 
 _FIGURE = re.compile(r"(figures/)?[\w-]+\.png", re.ASCII)

@@ -9,16 +9,16 @@ from typing import Any
 from ._version import __version__
 from .config import FineMixConfig, check_integer, check_learning_rate
 from .errors import InputError
-from .modeling import PurifyReport
 from .plan import MixReport
 from .records import AdapterRecord, ControlRecord, DistillationRecord, FigureRecord, SearchRecord
 from .report import Evaluation
+from .resets import PurifyReport
 from .serialization import Record, check_version, read_json
 
 
 REPORT_FILE = "finemix_report.json"
 REPORT_VERSION = 1
-MAKERS = ("purify", "FineMixTrainer", "FineMixMixin")
+MAKERS = ("purify", "FineMixTrainer", "FineMixMixin", "mix")
 
 _LIBRARIES = ("accelerate", "datasets", "safetensors", "tokenizers", "torch", "transformers")
 
@@ -148,7 +148,7 @@ class PurificationReport(Record):
         labels (`dict[int, str]`): The classifier's labels.
         mix (`MixReport`): What was done to each parameter.
         purify (`PurifyReport`): Which embedding rows were reset.
-        made_by (`str`): `"purify"`, `"FineMixTrainer"` or `"FineMixMixin"`.
+        made_by (`str`): `"purify"`, `"FineMixTrainer"`, `"FineMixMixin"` or `"mix"`.
         fine_tuned (`bool`): Whether the weights changed after mixing.
         recipe (`Recipe`, *optional*): How `purify` fine-tuned the mixed model.
         training (`dict[str, Any]`, *optional*): Training arguments of a `FineMixTrainer`.

@@ -1,9 +1,8 @@
 """Scan: what moved suspiciously in a fine-tuned model, and what its suspicious tokens do. Changes nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from .errors import InputError
 from .findings import finding_level, prominence, robust_deviations
 from .frequencies import source_name, token_frequencies
 from .heads import Head, describe_head
+from .labels import label_names
 from .loading import Checkpoint, load_classifier, load_tokenizer, resolve_checkpoint
 from .modeling import name_tokens
 from .outliers import find_outliers
@@ -141,18 +141,6 @@ def check_apart(suspect: Checkpoint, pretrained: Checkpoint) -> None:
         raise InputError(
             f"SUSPECT and --pretrained are both {suspect.source!r}; give the weights that it was fine-tuned from."
         )
-
-
-def label_names(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the names of a classifier's labels, in the order of their ids, as its config.json states them."""
-    names = config.get("id2label")
-    count = config.get("num_labels", 2)
-    if not isinstance(names, Mapping):
-        names = {}
-    elif names:
-        count = len(names)
-    count = count if isinstance(count, int) and 0 <= count < 2**20 else 0
-    return tuple(str(names.get(str(number), f"LABEL_{number}")) for number in range(count))
 
 
 def _check_not_mixed(suspect: Checkpoint) -> None:

@@ -60,7 +60,7 @@ class TensorFiles:
         name = modern_name(stored)
         if name in self._entries:
             raise InputError(f"{argument} {self.source!r} holds {name} twice; give a checkpoint that holds it once.")
-        if kind.startswith(("F8", "F6", "F4")):
+        if kind.startswith(("F8_", "F6_", "F4")):
             raise InputError(f"{argument} {self.source!r} is quantised: {name} is {kind}; give it unquantised.")
         if kind in _FLOATS and not is_buffer(name, shape):
             self.shapes[name] = shape

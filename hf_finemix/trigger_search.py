@@ -1,7 +1,6 @@
 """Trigger search: put single tokens into clean texts and count how often the prediction flips to one label."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -14,31 +13,12 @@ from .config import check_integer
 from .data import DEFAULT_MAX_LENGTH
 from .errors import InputError
 from .evaluation import evaluation_mode, longest_input
+from .insertion import Insertion
 from .rates import Rate
-from .serialization import Record
 
 
 _BATCH_SIZE = 64
 Inputs = Mapping[str, Sequence[int]]
-
-
-@dataclass(frozen=True)
-class Insertion(Record):
-    """
-    What inserting one token does to the predictions of a model.
-
-    Args:
-        token (`str`, *optional*): The token's text; `None` for a row beyond the tokenizer's vocabulary.
-        id (`int`): The token's id.
-        label (`int`): The label id that it flips most texts to.
-        flips ([`~hf_finemix.rates.Rate`]): Texts that are predicted as `label` with the token in them, among those
-            whose prediction without it is another label.
-    """
-
-    token: str | None
-    id: int
-    label: int
-    flips: Rate
 
 
 def insert_ids(inputs: Inputs, inserted: Sequence[int], place: int) -> dict[str, list[int]]:

@@ -9,6 +9,7 @@ from .errors import InputError
 from .loading import Checkpoint, resolve_checkpoint
 from .manifest import Manifest, SourceRecord, load_manifest
 from .masks import MASK_VERSION
+from .mix_again import MixAgain
 from .published import check_outputs, check_publisher, check_report, compare_files, open_published
 from .retrain import retrain
 from .verification import DIFFERENT, NOT_AVAILABLE, SAME, Check, Verification
@@ -85,7 +86,8 @@ def verify(
     else:
         reason = ""
         try:
-            again = Again(manifest, found["suspect"], found["pretrained"])
+            kind = MixAgain if manifest.made_by == "mix" else Again
+            again = kind(manifest, found["suspect"], found["pretrained"])
             tensor_checks, moved = again.tensor_checks(published)
             checks += [*tensor_checks, *again.row_checks(), *again.config_checks(published)]
             if not manifest.fine_tuned:

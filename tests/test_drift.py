@@ -24,7 +24,7 @@ def random_pairs(dtype=torch.float32, seed=0, levels=None):
 
 def cut_masks(pairs, ratio, largest, names=None):
     numel = {name: suspect.numel() for name, (suspect, _) in pairs.items()}
-    cut = find_cut(names or list(pairs), pairs.__getitem__, numel, ratio, largest)
+    cut = find_cut(names or list(pairs), lambda name: [pairs[name]], numel, ratio, largest)
     return {name: drift_keep_mask(*pairs[name], cut, name) for name in pairs}
 
 
@@ -113,7 +113,7 @@ def test_a_transposed_parameter_is_cut_in_row_major_order():
 
 
 def test_no_parameters_give_an_empty_cut():
-    assert find_cut([], {}.__getitem__, {}, 0.3, False).quotas == {}
+    assert find_cut([], {}.__getitem__, {}, 0.3, False).limits == {}
 
 
 def test_the_inputs_are_left_alone():

@@ -118,6 +118,6 @@ def test_the_information_is_computed_once_for_all_settings(pair, tiny_tokenizer,
 
 def test_ties_go_by_name_and_offset():
     keys = {"b": np.array([7, 7], dtype=np.uint32), "a": np.array([7, 9, 7], dtype=np.uint32)}
-    key, quotas = find_key(["b", "a"], keys.__getitem__, {"b": 2, "a": 3}, 0.6)
-    masks = {name: mask_below(values, key, quotas[name]).tolist() for name, values in keys.items()}
+    key, limits = find_key(["b", "a"], lambda name: [keys[name]], {"b": 2, "a": 3}, 0.6)
+    masks = {name: mask_below(values, key, limits[name]).tolist() for name, values in keys.items()}
     assert masks == {"a": [True, False, True], "b": [True, False]}

@@ -22,7 +22,7 @@ def make_pair(shape=(300, 700), dtype=torch.float32):
 
 
 def cut_of(suspect, pretrained, ratio, largest=False):
-    return find_cut(["w"], lambda name: (suspect, pretrained), {"w": suspect.numel()}, ratio, largest)
+    return find_cut(["w"], lambda name: [(suspect, pretrained)], {"w": suspect.numel()}, ratio, largest)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -14,7 +14,7 @@ from ..errors import InputError
 from .console import printable
 
 
-COMMANDS = ("demo", "purify", "scan", "evaluate", "bench", "report", "card", "push", "verify")
+COMMANDS = ("demo", "purify", "mix", "scan", "evaluate", "bench", "report", "card", "push", "verify")
 
 FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
@@ -123,6 +123,8 @@ def _be_quiet(debug: bool) -> None:
     import warnings
 
     warnings.simplefilter("ignore")
+    # Where processes meet, it prints a page on each that is gone.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     for library in ("TRANSFORMERS", "DATASETS", "HF_HUB"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
 

@@ -35,10 +35,10 @@ class FinePurifying(Defense):
             view.memory["keys"] = _keys(model, view)
         keys, parameters = view.memory["keys"], dict(model.named_parameters())
         numel = {name: len(values) for name, values in keys.items()}
-        key, quotas = find_key(list(keys), keys.__getitem__, numel, setting["keep_ratio"])
+        key, limits = find_key(list(keys), lambda name: [keys[name]], numel, setting["keep_ratio"])
         for name, values in keys.items():
             parameter = parameters[name]
-            keep = torch.from_numpy(mask_below(values, key, quotas[name])).view(parameter.shape)
+            keep = torch.from_numpy(mask_below(values, key, limits[name])).view(parameter.shape)
             parameter.copy_(torch.where(keep.to(parameter.device), parameter, view.twin.tensors[name].to(parameter)))
 
 

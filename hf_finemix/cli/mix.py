@@ -1,0 +1,89 @@
+"""`hf-finemix mix`: mixing alone, from disk to disk."""
+
+import argparse
+
+from ..choices import SELECTIONS
+from ..errors import InputError
+from .arguments import show_progress
+
+
+def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the command's parser."""
+    parser = commands.add_parser(
+        "mix",
+        help="mix a checkpoint with its pretrained weights, and nothing else; no model is loaded",
+        description="Mix a fine-tuned checkpoint of any architecture with the pretrained weights, from disk to disk. "
+        "Memory does not grow with its size. SUSPECT and BASE are Hub ids (id or id@revision) or local folders. Under "
+        "torchrun or `accelerate launch` each process writes a share of the result.",
+    )
+    parser.add_argument("suspect", metavar="SUSPECT", help="the fine-tuned model that may carry a backdoor")
+    parser.add_argument("--pretrained", required=True, metavar="BASE", help="the clean weights it was made from")
+    parser.add_argument("--output", metavar="DIR", help="new folder for the mixed model")
+    parser.add_argument(
+        "--keep-ratio",
+        required=True,
+        type=float,
+        metavar="R",
+        help="share of the scalars that keep the suspect's value, from 0 to 1",
+    )
+    parser.add_argument(
+        "--selection", choices=SELECTIONS, default="random", help="which scalars keep it (default: random)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the masks (default: 0)")
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="REGEX",
+        help="parameters whose name matches keep the suspect's values; may be given several times",
+    )
+    parser.add_argument("--no-hash", action="store_true", help="leave the sha256 of weights out of the manifest")
+    parser.add_argument(
+        "--max-shard-size",
+        metavar="SIZE",
+        help="largest file of weights, such as 5GB (default: files cut as the suspect's are)",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one for each processor)")
+    parser.add_argument("--resume", action="store_true", help="go on with what a killed process left behind")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    from ..config import FineMixConfig
+    from ..crew import PeerError
+    from ..mix_job import prepare_mix
+    from ..mix_run import mix_checkpoints
+
+    if args.output is None and not args.dry_run:
+        raise InputError("--output is missing; name a new folder, or use --dry-run.")
+    config = FineMixConfig(args.keep_ratio, args.selection, args.seed, 0, exclude=tuple(args.exclude))
+    if args.dry_run:
+        job = prepare_mix(args.suspect, args.pretrained, config, args.max_shard_size)
+        print(job.plan.report.summary())
+        print(f"Of the mixed scalars a share of {config.keep_ratio} keeps the suspect's value ({config.selection}).")
+        names = job.files[0].name if len(job.files) == 1 else f"{len(job.files)} files"
+        print(f"Weights to write: {job.size / 1e9:.2f} GB in {names}.")
+        print("Nothing was changed or written.")
+        return 0
+    try:
+        report = mix_checkpoints(
+            args.suspect,
+            args.pretrained,
+            args.output,
+            config,
+            max_shard_size=args.max_shard_size,
+            workers=args.workers,
+            hashes=not args.no_hash,
+            resume=args.resume,
+            progress=show_progress(),
+        )
+    except PeerError:
+        # The process that failed says why.
+        return 1
+    share = report.kept_share
+    kept = "none was mixed" if share is None else f"{100 * share:.2f} % kept the suspect's value"
+    print(f"Mixed scalars: {report.mixed_scalars:,}, of which {kept}.")
+    print(f"Mixed model: {args.output}")
+    return 0

@@ -1,0 +1,108 @@
+"""What lies beside mixed weights: configuration, tokenizer, report, card and manifest."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .card import DefenseCard
+from .config import FineMixConfig
+from .evidence import write_evidence
+from .hashes import FileRecord, TensorRecord, describe_files
+from .labels import label_names
+from .layout import index_of
+from .licenses import stated_license
+from .loading import CONFIG_FILE, TOKENIZER_FILES, Checkpoint
+from .manifest import Manifest, SourceRecord
+from .masks import MASK_VERSION
+from .mix_job import MixJob
+from .mix_plan import MixPlan, architecture_of
+from .output import replace_text
+from .plan import MixReport
+from .publishable import GENERATION_FILE
+from .resets import PurifyReport
+from .results import PurificationReport, environment
+from .serialization import to_json
+from .stored import TORCH_NAMES, StoredCheckpoint
+
+
+# Names of code, and of the folder that a model once was loaded from: the one would run, the other is nobody's concern.
+_NOT_TAKEN = ("auto_map", "_name_or_path", "custom_pipelines")
+
+
+def write_beside(folder: Path, job: MixJob, report: MixReport, hashes: Mapping[str, str], title: str) -> None:
+    """
+    Writes all but the weights into an output folder.
+
+    Args:
+        folder (`Path`): The folder, with the weights.
+        job ([`~hf_finemix.mix_job.MixJob`]): What was done.
+        report ([`~hf_finemix.plan.MixReport`]): What came of it.
+        hashes (`Mapping[str, str]`): From [`~hf_finemix.stream_hashes.StreamHashes`]; may be empty.
+        title (`str`): Name of the model.
+    """
+    suspect, pretrained = job.suspect.checkpoint, job.pretrained.checkpoint
+    plan, files = job.plan, job.files
+    names = {file.name for file in files}
+    for name, text in index_of(files).items():
+        replace_text(folder / name, text)
+        names.add(name)
+    for name in (*TOKENIZER_FILES, GENERATION_FILE):
+        if (suspect.folder / name).is_file():
+            _take(suspect.folder / name, folder / name)
+            names.add(name)
+    sources = _source(job.suspect, "suspect", hashes), _source(job.pretrained, "pretrained", hashes)
+    record = PurificationReport(
+        suspect=suspect.label,
+        pretrained=pretrained.label,
+        architecture=architecture_of(job.suspect),
+        labels=dict(enumerate(label_names(suspect.config))),
+        mix=report,
+        purify=PurifyReport(applicable=plan.embedding in plan.mixed),
+        made_by="mix",
+        fine_tuned=False,
+        licenses={"suspect": stated_license(suspect), "pretrained": stated_license(pretrained)},
+        environment=environment(),
+    )
+    manifest = Manifest.of(record, *sources, _tensors(plan, hashes), None)
+    known = [FileRecord(file.name, file.size, hashes.get(f"output:{file.name}")) for file in files]
+    replace_text(folder / CONFIG_FILE, to_json(mixed_config(suspect, report.config, pretrained.label)))
+    write_evidence(folder, DefenseCard(record, title), manifest, {*names, CONFIG_FILE}, known)
+
+
+def mixed_config(suspect: Checkpoint, config: FineMixConfig, pretrained: str) -> dict[str, Any]:
+    """Returns the content of config.json: the suspect's, with the record that mixing in memory leaves, too."""
+    record = config.to_dict() | {"pretrained": pretrained, "mask_version": MASK_VERSION}
+    return {name: value for name, value in suspect.config.items() if name not in _NOT_TAKEN} | {"finemix": record}
+
+
+def _take(source: Path, target: Path) -> None:
+    """Copies a file of the suspect; what names code in a JSON file stays behind."""
+    if source.suffix == ".json":
+        try:
+            content = json.loads(source.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            content = None
+        if isinstance(content, dict) and set(_NOT_TAKEN) & content.keys():
+            replace_text(target, to_json({key: value for key, value in content.items() if key not in _NOT_TAKEN}))
+            return
+    shutil.copyfile(source, target)
+
+
+def _source(stored: StoredCheckpoint, label: str, hashes: Mapping[str, str]) -> SourceRecord:
+    checkpoint = stored.checkpoint
+    weights = {file.path.name: file.size for file in stored.files}
+    others = describe_files(checkpoint.folder, [path.name for path in checkpoint.files if path.name not in weights])
+    read = [FileRecord(name, size, hashes.get(f"input:{label}/{name}")) for name, size in weights.items()]
+    records = tuple(sorted((*others, *read), key=lambda file: file.name))
+    name = checkpoint.repo_id or checkpoint.folder.absolute().name
+    return SourceRecord(name, checkpoint.repo_id, checkpoint.commit, records)
+
+
+def _tensors(plan: MixPlan, hashes: Mapping[str, str]) -> tuple[TensorRecord, ...]:
+    return tuple(
+        TensorRecord(name, TORCH_NAMES[stored.dtype], stored.shape, hashes.get(f"tensor:{tensor.name}"))
+        for name, tensor in ((record.name, plan.mixed[record.name]) for record in plan.report.mixed)
+        for stored in (tensor.suspect[1],)
+    )

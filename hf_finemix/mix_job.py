@@ -1,0 +1,114 @@
+"""Mixing of two checkpoints from disk to disk: everything that is checked and planned before it begins."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .checks import check_configs
+from .choices import FISHER
+from .config import FineMixConfig
+from .errors import InputError
+from .layout import OutputFile, lay_out
+from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
+from .masks import MASK_VERSION
+from .mix_plan import MixPlan, plan_mix
+from .pieces import CHUNK, PART
+from .stored import StoredCheckpoint
+
+
+@dataclass(frozen=True)
+class MixJob:
+    """
+    A mixing that was checked and planned, but not begun.
+
+    Args:
+        suspect, pretrained ([`~hf_finemix.stored.StoredCheckpoint`]): The inputs.
+        config ([`FineMixConfig`]): The settings.
+        plan ([`~hf_finemix.mix_plan.MixPlan`]): What is done to each tensor.
+        files (`tuple[OutputFile, ...]`): The files to write.
+        chunk, part (`int`): As for [`~hf_finemix.pieces.cut_all`].
+    """
+
+    suspect: StoredCheckpoint
+    pretrained: StoredCheckpoint
+    config: FineMixConfig
+    plan: MixPlan
+    files: tuple[OutputFile, ...]
+    chunk: int
+    part: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the weights to write."""
+        return sum(file.size for file in self.files)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns all that the bytes of the output depend on, in a form that JSON can hold."""
+        return {
+            "config": self.config.to_dict(),
+            "mask_version": MASK_VERSION,
+            "suspect": self.suspect.identity(),
+            "pretrained": self.pretrained.identity(),
+            "files": [[file.name, file.size, file.digest] for file in self.files],
+            "cut": [self.chunk, self.part],
+        }
+
+    def check_unchanged(self) -> None:
+        """
+        Checks that the inputs are still the files that were planned with.
+
+        Raises:
+            InputError: Names the first one that is not.
+        """
+        for stored in (self.suspect, self.pretrained):
+            name = stored.changed()
+            if name is not None:
+                raise InputError(f"{stored.what} changed while it was read ({name}); start again with files at rest.")
+
+
+def prepare_mix(
+    suspect: str | Path | Checkpoint,
+    pretrained: str | Path | Checkpoint,
+    config: FineMixConfig | None = None,
+    max_shard_size: int | str | None = None,
+) -> MixJob:
+    """
+    Checks and plans a mixing; takes what [`~hf_finemix.mix_checkpoints`] takes.
+
+    Raises:
+        InputError: If the inputs cannot be mixed.
+    """
+    config = replace(config or FineMixConfig(), purify_top_k=0)
+    found = suspect if isinstance(suspect, Checkpoint) else resolve_checkpoint(suspect, "SUSPECT")
+    base = pretrained if isinstance(pretrained, Checkpoint) else resolve_checkpoint(pretrained, "`pretrained`")
+    if found.folder.resolve() == base.folder.resolve():
+        raise InputError(
+            f"SUSPECT and --pretrained are both {found.source!r}; give the weights that it was fine-tuned from."
+        )
+    if found.config.get("finemix"):
+        raise InputError(
+            f"SUSPECT {found.source!r} was mixed before (its config.json has a `finemix` record); start from the "
+            "original suspect."
+        )
+    if config.selection == FISHER:
+        raise InputError("`selection` is 'fisher', which needs Fisher information of a loaded model; use `fine_mix_`.")
+    # Rows of the vocabulary are mixed as far as both have them.
+    check_configs({key: value for key, value in found.config.items() if key != "vocab_size"}, base.config, base.source)
+    stored = StoredCheckpoint(found, "SUSPECT"), StoredCheckpoint(base, "`pretrained`")
+    plan = plan_mix(*stored, config)
+    if any(tensor.mixed not in (0, tensor.suspect[1].numel) for tensor in plan.tensors):
+        _check_rows(found, base)
+    return MixJob(*stored, config, plan, lay_out(plan.tensors, max_shard_size), CHUNK, PART)
+
+
+def _check_rows(suspect: Checkpoint, pretrained: Checkpoint) -> None:
+    """Checks that rows of vocabularies of different size stand for the same tokens, as far as tokenizers say so."""
+    if not suspect.has_tokenizer or not pretrained.has_tokenizer:
+        return
+    tokens = {index: token for token, index in load_tokenizer(pretrained, "`pretrained`").get_vocab().items()}
+    for token, index in load_tokenizer(suspect, "SUSPECT").get_vocab().items():
+        if tokens.get(index, token) != token:
+            raise InputError(
+                f"`pretrained` {pretrained.source!r} has another vocabulary: number {index} is {tokens[index]!r}, but "
+                f"{token!r} in the suspect; give the weights that the suspect was fine-tuned from."
+            )
