@@ -17,6 +17,8 @@ from .masks import BLOCK, iter_keep_mask, keep_mask_on_device
 _DEVICE_CHUNK = 64 * BLOCK
 # Scalars of a whole tensor on the CPU that a thread takes at a time: some milliseconds of work.
 _SPAN = 32 * BLOCK
+# Scalars that a cut is looked up for at once on the CPU: torch starts no threads of its own for so few.
+_CUT_CHUNK = 1 << 15
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 Keeps = Iterator[tuple[int, int, torch.Tensor]]
@@ -60,12 +62,12 @@ def mix_part_(
         raise ValueError(f"`suspect` is {tuple(suspect.shape)}, but must be a contiguous tensor of one dimension.")
     suspect, pretrained = suspect.detach(), pretrained.detach()
     if config.selection == "random":
-        keeps = _random_keeps(name, start, len(suspect), config, suspect.device)
+        keeps = _random_keeps(name, start, suspect, config)
     else:
         _check_complete(config, cut, fisher)
         tensors = (suspect, pretrained) if fisher is None else (suspect, pretrained, fisher)
         keeps = _cut_keeps(tensors, start, config.selection, cut.key, cut.limits[name])
-    if suspect.device.type == "cpu":
+    if _is_cpu(suspect):
         return _select_on_cpu_(suspect, pretrained.cpu().contiguous(), keeps)
     return _select_on_device_(suspect, pretrained, keeps)
 
@@ -103,7 +105,7 @@ def mix_(
         source, information = (None if tensor is None else tensor[span] for tensor in others)
         return mix_part_(values[span], source, name, span.start, config, cut, information)
 
-    size = _SPAN if suspect.device.type == "cpu" else max(1, len(values))
+    size = _SPAN if _is_cpu(suspect) else max(1, len(values))
     spans = [slice(first, first + size) for first in range(0, len(values), size)]
     threads = min(torch.get_num_threads(), len(spans))
     if threads > 1:
@@ -118,36 +120,26 @@ def mix_(
 
 def mix_random_(suspect: torch.Tensor, pretrained: torch.Tensor, name: str, keep_ratio: float, seed: int) -> int:
     """
-    Replaces a random share of scalars by their pretrained values, as [`mix_`] does for the selection `"random"`.
+    Replaces a random share of scalars by their pretrained values; for the rest see [`mix_`].
 
     Args:
         suspect, pretrained, name: As for [`mix_`].
         keep_ratio (`float`): Share of scalars that stay, in [0, 1].
         seed (`int`): Seed of the mask.
 
-    Returns:
-        `int`: How many scalars kept their value.
-
     Raises:
         InputError: If `keep_ratio` or `seed` is out of range.
-        ValueError: If shape or dtype differ.
     """
     return mix_(suspect, pretrained, name, FineMixConfig(keep_ratio, "random", seed))
 
 
 def mix_by_drift_(suspect: torch.Tensor, pretrained: torch.Tensor, name: str, cut: DriftCut) -> int:
     """
-    Replaces the scalars that a global drift cut does not keep by their pretrained values, as [`mix_`] does.
+    Replaces the scalars that a global drift cut does not keep by their pretrained values; for the rest see [`mix_`].
 
     Args:
         suspect, pretrained, name: As for [`mix_`].
         cut ([`~hf_finemix.drift.DriftCut`]): From [`~hf_finemix.drift.find_cut`] over all mixed parameters.
-
-    Returns:
-        `int`: How many scalars kept their value.
-
-    Raises:
-        ValueError: If shape or dtype differ.
     """
     selection = "largest_drift" if cut.largest else "smallest_drift"
     return mix_(suspect, pretrained, name, FineMixConfig(selection=selection), cut)
@@ -186,21 +178,25 @@ def _keys(selection: str, part: Part) -> torch.Tensor:
     return drift_keys_on_device(*part[:2], selection == "largest_drift")
 
 
-def _random_keeps(name: str, start: int, count: int, config: FineMixConfig, device: torch.device) -> Keeps:
+def _is_cpu(tensor: torch.Tensor) -> bool:
+    return tensor.device.type == "cpu"
+
+
+def _random_keeps(name: str, start: int, part: torch.Tensor, config: FineMixConfig) -> Keeps:
     """Gives the masks of a part's scalars, chunk by chunk, with the part's own offsets."""
-    if device.type == "cpu":
+    ratio, seed = config.keep_ratio, config.seed
+    if _is_cpu(part):
         # One block at a time, with both its values and the work space, stays in the processor's cache.
-        for first, last, keep in iter_keep_mask(name, start, start + count, config.keep_ratio, config.seed, 1):
+        for first, last, keep in iter_keep_mask(name, start, start + len(part), ratio, seed, blocks_per_chunk=1):
             yield first - start, last - start, torch.from_numpy(keep)
         return
-    for first in range(0, count, _DEVICE_CHUNK):
-        last = min(first + _DEVICE_CHUNK, count)
-        keep = keep_mask_on_device(name, start + first, start + last, config.keep_ratio, config.seed, device)
-        yield first, last, keep
+    for first in range(0, len(part), _DEVICE_CHUNK):
+        last = min(first + _DEVICE_CHUNK, len(part))
+        yield first, last, keep_mask_on_device(name, start + first, start + last, ratio, seed, part.device)
 
 
 def _cut_keeps(tensors: Part, start: int, selection: str, key: int, limit: int) -> Keeps:
-    count, size = len(tensors[0]), BLOCK if tensors[0].device.type == "cpu" else _DEVICE_CHUNK
+    count, size = len(tensors[0]), _CUT_CHUNK if _is_cpu(tensors[0]) else _DEVICE_CHUNK
     for first in range(0, count, size):
         last = min(first + size, count)
         keys = _keys(selection, tuple(tensor[first:last] for tensor in tensors))

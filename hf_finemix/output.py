@@ -78,16 +78,24 @@ def staged_folder(path: Path) -> Iterator[Path]:
 
 def replace_text(path: Path, text: str) -> None:
     """Writes a text file so that, whatever happens, either the old content is there or the whole new one."""
-    handle, staging = tempfile.mkstemp(prefix=".finemix-", dir=path.parent)
+    with replaced_file(path) as staging:
+        staging.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary file beside `path` that takes its place when the block ends, and vanishes if it fails."""
+    handle, name = tempfile.mkstemp(prefix=".finemix-", dir=path.parent)
+    os.close(handle)
+    staging = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
+        yield staging
+        with staging.open("rb") as file:
             os.fsync(file.fileno())
         os.chmod(staging, 0o666 & ~_umask())
         os.replace(staging, path)
     except BaseException:
-        Path(staging).unlink(missing_ok=True)
+        staging.unlink(missing_ok=True)
         raise
 
 
