@@ -209,7 +209,7 @@ def test_signals_end_it_and_leave_nothing(workplace, number, expected):
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "writing\n"
     os.kill(process.pid, number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == expected and "Traceback" not in err
     assert {path.name for path in workplace.root.iterdir()} == {"suspect", "base", "clean.csv"}
 

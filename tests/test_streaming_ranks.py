@@ -20,7 +20,7 @@ from pathlib import Path
 from hf_finemix import FineMixConfig, crew, mix_job, mix_run, streaming
 from hf_finemix.cli.main import main
 mix_job.CHUNK = mix_job.PART = 256
-crew._PATIENCE, crew._FAREWELL = 4.0, 1.0
+crew._PATIENCE, crew._FAREWELL = 20.0 if sys.argv[3].startswith("kill") else 300.0, 1.0
 folder, selection, fault = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 real, count = streaming.OutputFiles.write, iter(range(10**9))
 def write(self, number, at, buffer):
@@ -54,7 +54,7 @@ def launch(folder, ranks, selection="random", fault="none"):
         for rank in range(ranks)
     ]
     try:
-        messages = [process.communicate(timeout=120)[1] for process in processes]
+        messages = [process.communicate(timeout=400)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
