@@ -1,12 +1,18 @@
 """Selection by Fisher information: the ranking, the estimate, and the defence that uses them."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
+from hf_finemix import FineMixConfig, InputError, fine_mix_
+from hf_finemix.data import tokenize
 from hf_finemix.defenses.fine_purifying import FinePurifying
 from hf_finemix.drift import find_key, mask_below
+from hf_finemix.evaluation import evaluation_mode
 from hf_finemix.fisher import PATH, fisher_information, purity_keys
+from hf_finemix.recompute import mix_again
 from hf_finemix.twin import load_twin
 
 from .defender import make_encoders, make_view
@@ -121,3 +127,40 @@ def test_ties_go_by_name_and_offset():
     key, limits = find_key(["b", "a"], lambda name: [keys[name]], {"b": 2, "a": 3}, 0.6)
     masks = {name: mask_below(values, key, limits[name]).tolist() for name, values in keys.items()}
     assert masks == {"a": [True, False, True], "b": [True, False]}
+
+
+def test_fine_mix_by_information_is_what_the_defence_does_before_it_fine_tunes(pair, tiny_tokenizer):
+    model, base = pair
+    view = make_view(model, base, tiny_tokenizer)
+    defended = copy.deepcopy(model)
+    with torch.no_grad():
+        FinePurifying().alter(defended, view, {"keep_ratio": 0.4})
+    inputs_of_view = [
+        {name: torch.tensor([value]) for name, value in example.items()}
+        for example in tokenize(view.clean, tiny_tokenizer, view.recipe.max_length)
+    ]
+    with evaluation_mode(model):
+        fisher = fisher_information(model, view.twin.tensors, inputs_of_view)
+    report = fine_mix_(model, view.twin, FineMixConfig(0.4, "fisher"), fisher=fisher)
+    assert sum(record.kept_scalars for record in report.mixed) == round(
+        0.4 * sum(value.numel() for value in fisher.values())
+    )
+    assert all(torch.equal(value, defended.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_the_selection_is_refused_without_fitting_information(pair):
+    model, base = pair
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    config, twin = FineMixConfig(0.4, "fisher"), load_twin(model, base)
+    fisher = {name: torch.ones(value.shape) for name, value in twin.tensors.items()}
+    name = next(iter(fisher))
+    for given, message in (
+        (None, "`fisher` is missing"),
+        ({key: value for key, value in fisher.items() if key != name}, f"lacks {name}"),
+        (fisher | {name: -fisher[name]}, f"negative, infinite or NaN in {name}"),
+    ):
+        with pytest.raises(InputError, match=message):
+            fine_mix_(model, twin, config, fisher=given)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    with pytest.raises(InputError, match="without the Fisher information"):
+        list(mix_again(model, twin, config, list(fisher), None, []))
