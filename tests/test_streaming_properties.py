@@ -5,8 +5,9 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from hf_finemix import FineMixConfig, mix_checkpoints, mix_job
@@ -15,12 +16,6 @@ from hf_finemix.mixing import find_mix_cut, mix_
 
 from .models import bits_equal
 from .streams import tensors
-
-
-pytest.importorskip("hypothesis")
-
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 EMBEDDING = "embeddings.word_embeddings.weight"

@@ -66,7 +66,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         "--distillation-epochs",
         type=int,
         metavar="N",
-        help="passes over all texts with the suspect's answers as labels, before that (default: 4; 0: none)",
+        help="passes over all texts with the suspect's answers as labels, before that (default: 3; 0: none)",
     )
     parser.add_argument(
         "--distillation-learning-rate", type=float, metavar="LR", help="its peak learning rate (default: 1e-4)"
