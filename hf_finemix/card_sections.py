@@ -252,7 +252,9 @@ def trials(report: PurificationReport) -> str:
 def distillation(report: PurificationReport) -> str:
     """Returns what the suspect's answers were used for, and what was found on the way."""
     record = report.distilled
-    spliced = f" and {record.spliced} spliced from them, with random words in between" if record.spliced else ""
+    spliced = f" and {record.spliced} spliced from them" if record.spliced else ""
+    if spliced and report.distillation is not None and report.distillation.replaced:
+        spliced += ", with random words in between,"
     said = f"The suspect's own answers on {record.texts} clean texts{spliced} were the labels."
     if record.triggers:
         some = record.triggers[:_SHOWN_TRIGGERS]

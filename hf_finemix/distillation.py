@@ -77,8 +77,8 @@ def find_triggers(
     ids = [token for token in map(int, rank_rows(scores)) if token not in special and token < len(tokenizer)]
     ids, options = ids[: settings.candidates], {"max_length": max_length, "seed": seed}
     found: tuple[Insertion, ...] = ()
-    for count in (_TRIED_ON, _TRIED_AGAIN_ON):
-        found = search_triggers(suspect, tokenizer, texts.select(range(min(len(texts), count))), ids, **options)
+    for count in dict.fromkeys(min(len(texts), most) for most in (_TRIED_ON, _TRIED_AGAIN_ON)):
+        found = search_triggers(suspect, tokenizer, texts.select(range(count)), ids, **options)
         ids = [item.id for item in found if item.flips.n and item.flips.value >= settings.flips]
     return tuple(item for item in found if item.flips.n and item.flips.low >= settings.flips)
 

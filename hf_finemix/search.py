@@ -143,8 +143,8 @@ def is_as_accurate(right: np.ndarray, reference: np.ndarray) -> bool:
     Tells whether one model loses at most one point against another on the same examples, nor more than one standard
     error.
 
-    On a few hundred examples a standard error is two points or more: the rule that is named after it ("Classification
-    and Regression Trees", Breiman et al., 1984) would give them away each time.
+    The rule of one standard error alone ("Classification and Regression Trees", Breiman et al., 1984) would give away
+    two points where two models disagree on a tenth of 256 examples.
 
     Args:
         right (`np.ndarray`): Where it is right: `bool`, shape (examples,).
