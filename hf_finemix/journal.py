@@ -3,8 +3,8 @@
 import json
 import os
 import queue
-import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from .pieces import Part
@@ -50,8 +50,8 @@ class Journal:
         self._file = (folder / _NAME.format(rank)).open("ab")
         # A killed process may have left half a line, which ends here.
         self._file.write(b"\n")
-        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
-        self._thread.start()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._future = self._pool.submit(self._work)
 
     def add(self, part: Part, kept: dict[str, int]) -> None:
         """Takes a part that was written; returns at once."""
@@ -60,7 +60,9 @@ class Journal:
     def close(self) -> None:
         """Waits until all parts are on the disk and noted, and ends."""
         self._queue.put(None)
-        self._thread.join()
+        # Not the thread's `join`, after which an interrupted process takes a running thread for an ended one.
+        wait([self._future])
+        self._pool.shutdown()
         self._file.close()
 
     def _work(self) -> None:

@@ -5,6 +5,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import torch
@@ -145,11 +146,14 @@ def mix_parts(
     Raises:
         BaseException: What stopped the job.
     """
-    left, lock = iter(parts), threading.Lock()
+    left, lock, started = iter(parts), threading.Lock(), threading.Event()
 
     def work() -> None:
+        # Nothing is touched before the pool knows of all its threads: one that it does not know it does not wait for.
+        started.wait()
         torch.set_num_threads(1)
         try:
+            progress.check()
             mixer = make_mixer()
             while True:
                 with lock:
@@ -172,14 +176,14 @@ def mix_parts(
             progress.stop(error)
 
     before = torch.get_num_threads()
-    threads = [threading.Thread(target=work, name=f"mixing-{number}", daemon=True) for number in range(workers)]
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="mixing")
     total = sum(part.size for part in parts)
     with tqdm(total=total, desc="mixing", unit="B", unit_scale=True, unit_divisor=1000, disable=not show) as bar:
         try:
-            for thread in threads:
-                thread.start()
-            while any(thread.is_alive() for thread in threads):
-                next(thread for thread in threads if thread.is_alive() or thread is threads[-1]).join(_TICK)
+            futures = [pool.submit(work) for _ in range(workers)]
+            started.set()
+            # Not `Thread.join` with a timeout: a signal that interrupts it makes a running thread count as ended.
+            while wait(futures, _TICK).not_done:
                 bar.update(progress.written - bar.n)
             bar.update(progress.written - bar.n)
         except BaseException as error:
@@ -187,9 +191,8 @@ def mix_parts(
             progress.stop(error)
             raise
         finally:
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+            started.set()
+            pool.shutdown()
             torch.set_num_threads(before)
     if progress.error is not None:
         raise progress.error

@@ -54,12 +54,13 @@ def test_what_stops_it_leaves_nothing(pair, monkeypatch, error, after):
     assert leftovers(pair) == set()
 
 
-def test_ctrl_c_in_the_main_thread_ends_the_others(pair, monkeypatch):
-    break_off(monkeypatch, 20, lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.2)))
+@pytest.mark.parametrize("after", [0, 1, 5, 20])
+def test_ctrl_c_in_the_main_thread_ends_the_others(pair, monkeypatch, after):
+    break_off(monkeypatch, after, lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.2)))
     with pytest.raises(KeyboardInterrupt):
         mix(pair, workers=2)
     assert leftovers(pair) == set()
-    assert not [thread for thread in streaming.threading.enumerate() if thread.name.startswith(("mixing", "hash"))]
+    assert not [thread for thread in streaming.threading.enumerate() if thread.name.startswith(("mixing", "hash", "journal"))]
 
 
 @pytest.mark.parametrize("hashes", [True, False])
