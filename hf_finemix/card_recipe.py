@@ -65,6 +65,7 @@ def _mix_command(report: PurificationReport, name: str) -> str:
         f"hf-finemix mix {_quote(report.suspect)}",
         f"--pretrained {_quote(report.pretrained)}",
         f"--keep-ratio {config.keep_ratio} --selection {_quote(config.selection)} --seed {config.seed}",
+        *([] if report.fisher is None else [f"--fisher {_quote(report.fisher.name)}"]),
         *(f"--exclude={shlex.quote(_unfenced(pattern))}" for pattern in config.exclude),
         f"--output {_quote(name)}",
     ]

@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .errors import InputError
 from .fisher import check_information, check_values
 from .output import check_file, replaced_file
+from .safetensors_header import StoredFile, StoredTensor, read_file
 
 
 def save_fisher(fisher: Mapping[str, torch.Tensor], path: str | Path) -> None:
@@ -40,36 +41,33 @@ class FisherFile(Mapping[str, torch.Tensor]):
     Args:
         path (`str` or `Path`): The file.
 
+    Attributes:
+        stored ([`~hf_finemix.safetensors_header.StoredFile`]): The file with the places of its tensors.
+
     Raises:
         InputError: If there is no such file, it is no safetensors file, or a tensor is not float32.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(os.path.expanduser(path))
+        self._what = f"`fisher` {str(path)!r}"
         if not self.path.is_file():
-            raise InputError(f"`fisher` {str(path)!r} is no file; name one that `save_fisher` wrote.")
-        try:
-            # Mapped, not read: what a tensor of it costs in memory, the system can take back at any time.
-            self._file = safe_open(self.path, framework="pt")
-            parts = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"`fisher` {str(path)!r} is no safetensors file: {error}.") from None
-        self._shapes = {name: tuple(part.get_shape()) for name, part in parts.items()}
-        for name, part in parts.items():
-            if part.get_dtype() != "F32":
-                raise InputError(f"`fisher` {str(path)!r} holds {name} as {part.get_dtype()}, but must hold float32.")
+            raise InputError(f"{self._what} is no file; name one that `save_fisher` wrote.")
+        self.stored = read_file(self.path, self._what)
+        self._tensors = {tensor.name: tensor for tensor in self.stored.tensors}
+        for name, tensor in self._tensors.items():
+            if tensor.dtype != "F32":
+                raise InputError(f"{self._what} holds {name} as {tensor.dtype}, but must hold float32.")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._shapes)
+        return iter(self._tensors)
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return len(self._tensors)
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        """Returns a tensor, float32, in its shape; its memory is the file's own."""
-        if name not in self._shapes:
-            raise KeyError(name)
-        return self._file.get_tensor(name)
+        """Reads a tensor: float32, in its shape."""
+        return self._read(name, 0, self._tensors[name].numel).view(self._tensors[name].shape)
 
     def check_fits(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """
@@ -82,9 +80,14 @@ class FisherFile(Mapping[str, torch.Tensor]):
             InputError: Names the first parameter that is missing or has another shape.
         """
         for name, shape in shapes.items():
-            if self._shapes.get(name) != shape:
-                found = f"in shape {self._shapes[name]}" if name in self._shapes else "not at all"
-                raise InputError(f"`fisher` {str(self.path)!r} has {name} {found}, but the model in {shape}.")
+            found = self._tensors.get(name)
+            if found is None or found.shape != shape:
+                where = "not at all" if found is None else f"in shape {found.shape}"
+                raise InputError(f"{self._what} has {name} {where}, but the model in {shape}.")
+
+    def place(self, name: str) -> tuple[StoredFile, StoredTensor]:
+        """Returns where a parameter's information lies, to read it from an open file."""
+        return self.stored, self._tensors[name]
 
     def part(self, name: str, start: int, stop: int) -> torch.Tensor:
         """
@@ -101,6 +104,14 @@ class FisherFile(Mapping[str, torch.Tensor]):
         Raises:
             InputError: If a value is negative, infinite or NaN.
         """
-        values = self[name].view(-1)[start:stop]
+        values = self._read(name, start, stop)
         check_values(name, values)
         return values
+
+    def _read(self, name: str, start: int, stop: int) -> torch.Tensor:
+        # Read, not mapped: a file that is cut off meanwhile would end the process.
+        at = self._tensors[name].start + start * 4
+        values = np.fromfile(self.path, dtype="<f4", count=stop - start, offset=at)
+        if len(values) < stop - start:
+            raise InputError(f"{self._what} was cut off while it was read.")
+        return torch.from_numpy(values)

@@ -90,6 +90,7 @@ class Manifest(Record):
         distillation (`Distillation`, *optional*): How the suspect's answers taught the mixed model, before the recipe.
         unlabeled_data (`DataRecord`, *optional*): The clean texts without labels.
         made_by (`str`, *optional*): `"mix"` if no model was loaded; its tensors then are as the suspect stores them.
+        fisher (`FileRecord`, *optional*): The Fisher information that ranked the scalars.
     """
 
     suspect: SourceRecord
@@ -112,6 +113,7 @@ class Manifest(Record):
     distillation: Distillation | None = None
     unlabeled_data: DataRecord | None = None
     made_by: str | None = None
+    fisher: FileRecord | None = None
 
     def __post_init__(self):
         check_names(self.outputs)
@@ -147,6 +149,7 @@ class Manifest(Record):
             distillation=report.distillation,
             unlabeled_data=report.unlabeled_data,
             made_by="mix" if report.made_by == "mix" else None,
+            fisher=report.fisher,
         )
 
     def with_outputs(self, outputs: Iterable[FileRecord], card: CardSeal) -> "Manifest":

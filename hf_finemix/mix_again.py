@@ -2,6 +2,7 @@
 
 import hashlib
 from contextlib import ExitStack
+from pathlib import Path
 
 from .again import config_checks
 from .errors import InputError
@@ -24,14 +25,17 @@ class MixAgain:
     Args:
         manifest ([`~hf_finemix.manifest.Manifest`]): Of an output of [`~hf_finemix.mix_checkpoints`].
         suspect, pretrained ([`~hf_finemix.loading.Checkpoint`]): Its inputs.
+        fisher (`str` or `Path`, *optional*): The Fisher information that it ranked with.
 
     Raises:
         InputError: If these cannot be mixed.
     """
 
-    def __init__(self, manifest: Manifest, suspect: Checkpoint, pretrained: Checkpoint):
+    def __init__(
+        self, manifest: Manifest, suspect: Checkpoint, pretrained: Checkpoint, fisher: str | Path | None = None
+    ):
         self.manifest, self.suspect = manifest, suspect
-        self._job = prepare_mix(suspect, pretrained, manifest.config)
+        self._job = prepare_mix(suspect, pretrained, manifest.config, fisher=fisher)
 
     def tensor_checks(self, published: PublishedFolder) -> tuple[list[Check], float | None]:
         """Returns a line for each mixed tensor, and 0 if the output holds exactly these."""
@@ -41,9 +45,10 @@ class MixAgain:
         with ExitStack() as stack:
             files = InputFiles()
             stack.callback(files.close)
-            for file in (*job.suspect.files, *job.pretrained.files, *(output.files if output else ())):
+            for file in (*job.input_files, *(output.files if output else ())):
                 files.open(file.path)
-            mixer = PieceMixer(files, job.config, job.chunk, cut_of(job.plan, files, job.config, job.chunk))
+            cut_there = cut_of(job.plan, files, job.config, job.chunk, job.fisher)
+            mixer = PieceMixer(files, job.config, job.chunk, cut_there, job.fisher)
             for name, tensor in job.plan.mixed.items():
                 # A tensor that is not in the list would have kept its value in secret.
                 record = records.pop(name, None)

@@ -9,6 +9,7 @@ from typing import Any
 from .card import DefenseCard
 from .config import FineMixConfig
 from .evidence import write_evidence
+from .fisher_file import FisherFile
 from .hashes import FileRecord, TensorRecord, describe_files
 from .labels import label_names
 from .layout import index_of
@@ -62,6 +63,7 @@ def write_beside(folder: Path, job: MixJob, report: MixReport, hashes: Mapping[s
         purify=PurifyReport(applicable=plan.embedding in plan.mixed),
         made_by="mix",
         fine_tuned=False,
+        fisher=None if job.fisher is None else _information(job.fisher, hashes),
         licenses={"suspect": stated_license(suspect), "pretrained": stated_license(pretrained)},
         environment=environment(),
     )
@@ -98,6 +100,10 @@ def _source(stored: StoredCheckpoint, label: str, hashes: Mapping[str, str]) -> 
     records = tuple(sorted((*others, *read), key=lambda file: file.name))
     name = checkpoint.repo_id or checkpoint.folder.absolute().name
     return SourceRecord(name, checkpoint.repo_id, checkpoint.commit, records)
+
+
+def _information(fisher: FisherFile, hashes: Mapping[str, str]) -> FileRecord:
+    return FileRecord(fisher.path.name, fisher.stored.size, hashes.get("input:fisher"))
 
 
 def _tensors(plan: MixPlan, hashes: Mapping[str, str]) -> tuple[TensorRecord, ...]:

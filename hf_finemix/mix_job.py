@@ -8,11 +8,13 @@ from .checks import check_configs
 from .choices import FISHER
 from .config import FineMixConfig
 from .errors import InputError
+from .fisher_file import FisherFile
 from .layout import OutputFile, lay_out
 from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
 from .masks import MASK_VERSION
 from .mix_plan import MixPlan, plan_mix
 from .pieces import CHUNK, PART
+from .safetensors_header import StoredFile
 from .stored import StoredCheckpoint
 
 
@@ -27,6 +29,7 @@ class MixJob:
         plan ([`~hf_finemix.mix_plan.MixPlan`]): What is done to each tensor.
         files (`tuple[OutputFile, ...]`): The files to write.
         chunk, part (`int`): As for [`~hf_finemix.pieces.cut_all`].
+        fisher ([`~hf_finemix.fisher_file.FisherFile`], *optional*): What the selection `"fisher"` ranks with.
     """
 
     suspect: StoredCheckpoint
@@ -36,6 +39,13 @@ class MixJob:
     files: tuple[OutputFile, ...]
     chunk: int
     part: int
+    fisher: FisherFile | None = None
+
+    @property
+    def input_files(self) -> tuple[StoredFile, ...]:
+        """All files that are read while mixing."""
+        fisher = () if self.fisher is None else (self.fisher.stored,)
+        return (*self.suspect.files, *self.pretrained.files, *fisher)
 
     @property
     def size(self) -> int:
@@ -49,6 +59,7 @@ class MixJob:
             "mask_version": MASK_VERSION,
             "suspect": self.suspect.identity(),
             "pretrained": self.pretrained.identity(),
+            "fisher": self.fisher and self.fisher.stored.identity(),
             "files": [[file.name, file.size, file.digest] for file in self.files],
             "cut": [self.chunk, self.part],
         }
@@ -64,6 +75,8 @@ class MixJob:
             name = stored.changed()
             if name is not None:
                 raise InputError(f"{stored.what} changed while it was read ({name}); start again with files at rest.")
+        if self.fisher is not None and self.fisher.stored.has_changed():
+            raise InputError("The file of Fisher information changed while it was read; start again with one at rest.")
 
 
 def prepare_mix(
@@ -71,6 +84,7 @@ def prepare_mix(
     pretrained: str | Path | Checkpoint,
     config: FineMixConfig | None = None,
     max_shard_size: int | str | None = None,
+    fisher: str | Path | None = None,
 ) -> MixJob:
     """
     Checks and plans a mixing; takes what [`~hf_finemix.mix_checkpoints`] takes.
@@ -90,15 +104,19 @@ def prepare_mix(
             f"SUSPECT {found.source!r} was mixed before (its config.json has a `finemix` record); start from the "
             "original suspect."
         )
-    if config.selection == FISHER:
-        raise InputError("`selection` is 'fisher', which needs Fisher information of a loaded model; use `fine_mix_`.")
+    if (config.selection == FISHER) != (fisher is not None):
+        what = "`fisher` is missing" if fisher is None else f"`fisher` is of no use with {config.selection!r}"
+        raise InputError(f"{what}; the selection 'fisher', and no other, ranks by a file that `save_fisher` wrote.")
+    information = None if fisher is None else FisherFile(fisher)
     # Rows of the vocabulary are mixed as far as both have them.
     check_configs({key: value for key, value in found.config.items() if key != "vocab_size"}, base.config, base.source)
     stored = StoredCheckpoint(found, "SUSPECT"), StoredCheckpoint(base, "`pretrained`")
     plan = plan_mix(*stored, config)
     if any(tensor.mixed not in (0, tensor.suspect[1].numel) for tensor in plan.tensors):
         _check_rows(found, base)
-    return MixJob(*stored, config, plan, lay_out(plan.tensors, max_shard_size), CHUNK, PART)
+    if information is not None:
+        information.check_fits({name: tensor.suspect[1].shape for name, tensor in plan.mixed.items()})
+    return MixJob(*stored, config, plan, lay_out(plan.tensors, max_shard_size), CHUNK, PART, information)
 
 
 def _check_rows(suspect: Checkpoint, pretrained: Checkpoint) -> None:

@@ -35,6 +35,7 @@ def mix_checkpoints(
     hashes: bool = True,
     resume: bool = False,
     progress: bool = False,
+    fisher: str | Path | None = None,
 ) -> MixReport:
     """
     Mixes a fine-tuned checkpoint with its pretrained weights, from disk to disk: no model is made.
@@ -54,6 +55,8 @@ def mix_checkpoints(
         hashes (`bool`, *optional*, defaults to `True`): Put the sha256 of weights and tensors into the manifest.
         resume (`bool`, *optional*, defaults to `False`): Go on with what a process that was killed left behind.
         progress (`bool`, *optional*, defaults to `False`): Show a progress bar on standard error.
+        fisher (`str` or `Path`, *optional*):
+            File of Fisher information ([`~hf_finemix.fisher_file.save_fisher`]), for the selection `"fisher"`.
 
     Returns:
         [`~hf_finemix.plan.MixReport`]: Every parameter with what was done to it and why.
@@ -65,7 +68,7 @@ def mix_checkpoints(
     if workers is not None:
         check_integer("workers", workers, 1, 1024)
     target = check_target(output, resume)
-    job = prepare_mix(suspect, pretrained, config, max_shard_size)
+    job = prepare_mix(suspect, pretrained, config, max_shard_size, fisher)
     if resume and (target / MANIFEST_FILE).is_file():
         return _finished(target, job)
     check_space(target, job.size, resume)
@@ -97,7 +100,10 @@ def _finished(target: Path, job: MixJob) -> MixReport:
 
     manifest = load_manifest(target)
     found = manifest.config, manifest.mask_version, manifest.suspect.label, manifest.pretrained.label
-    if found != (job.config, MASK_VERSION, job.suspect.checkpoint.label, job.pretrained.checkpoint.label):
+    ranked = manifest.fisher and (manifest.fisher.name, manifest.fisher.size)
+    if found != (job.config, MASK_VERSION, job.suspect.checkpoint.label, job.pretrained.checkpoint.label) or (
+        ranked != (job.fisher and (job.fisher.path.name, job.fisher.stored.size))
+    ):
         raise InputError(f"--output {str(target)!r} already holds something else; name a new folder.")
     return load_report(target).mix
 
@@ -145,7 +151,7 @@ class _Run:
         with ExitStack() as stack:
             inputs = InputFiles()
             stack.callback(inputs.close)
-            for file in (*job.suspect.files, *job.pretrained.files):
+            for file in job.input_files:
                 inputs.open(file.path)
             outputs = OutputFiles(staging.output, job.files)
             stack.callback(outputs.close)
@@ -159,7 +165,7 @@ class _Run:
                     hashing.start(job, crew.rank, crew.ranks)
                 for number, kept in staging.done.items():
                     state.finish(number, kept if crew.rank == 0 else {})
-                make = partial(PieceMixer, inputs, job.config, job.chunk, self._cut(inputs))
+                make = partial(PieceMixer, inputs, job.config, job.chunk, self._cut(inputs), job.fisher)
                 todo = [part for part in share(parts, crew.rank, crew.ranks) if part.number not in staging.done]
                 mix_parts(todo, make, outputs, state, self.workers, journal.add, self.show)
                 journal.close()
@@ -185,5 +191,7 @@ class _Run:
         job = self.job
         if job.config.selection == "random":
             return None
-        found = asdict(cut_of(job.plan, inputs, job.config, job.chunk)) if self.crew.rank == 0 else None
+        found = None
+        if self.crew.rank == 0:
+            found = asdict(cut_of(job.plan, inputs, job.config, job.chunk, job.fisher))
         return DriftCut(**self.crew.gather("cut", found)[0])

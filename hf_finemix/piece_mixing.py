@@ -11,8 +11,10 @@ import torch
 
 from .checks import check_finite
 from .config import FineMixConfig
-from .drift import DriftCut
+from .drift import DriftCut, Part
 from .errors import InputError
+from .fisher import check_values
+from .fisher_file import FisherFile
 from .mix_plan import MixPlan
 from .mixing import find_mix_cut, mix_part_
 from .pieces import Piece, cut
@@ -76,26 +78,36 @@ class PieceMixer:
         files ([`InputFiles`]): The inputs, open.
         config ([`FineMixConfig`]): The settings.
         chunk (`int`): Most bytes that a piece has in either input.
-        cut ([`~hf_finemix.drift.DriftCut`], *optional*): What a selection by drift needs.
+        cut ([`~hf_finemix.drift.DriftCut`], *optional*): What a selection other than the random one needs.
+        fisher ([`~hf_finemix.fisher_file.FisherFile`], *optional*): What the selection `"fisher"` needs beside it.
     """
 
-    def __init__(self, files: InputFiles, config: FineMixConfig, chunk: int, cut: DriftCut | None = None):
-        self._files, self._config, self._cut = files, config, cut
+    def __init__(
+        self,
+        files: InputFiles,
+        config: FineMixConfig,
+        chunk: int,
+        cut: DriftCut | None = None,
+        fisher: FisherFile | None = None,
+    ):
+        self._files, self._config, self._cut, self._fisher = files, config, cut, fisher
         # Of a piece of one scalar, however small a chunk is, there is room for the widest.
         self._own, self._base, self._raw = (torch.empty(max(chunk, _WIDEST), dtype=torch.uint8) for _ in range(3))
         self._scratch = np.empty(max(chunk, _WIDEST) // 2, dtype=np.uint16)
+        self._information = torch.empty(0 if fisher is None else len(self._scratch) * 4, dtype=torch.uint8)
 
     def __call__(self, piece: Piece) -> tuple[memoryview, int]:
         """
         Returns the bytes of a piece, which the next call overwrites, and how many scalars kept their value.
 
         Raises:
-            InputError: If the input ends before, or holds NaN or infinity where it is mixed.
+            InputError: If the input ends before, or holds NaN or infinity where it is mixed, or a value that is no
+                Fisher information.
         """
         if not piece.is_mixed:
             return self._read(self._own, piece.tensor.suspect, piece), 0
-        suspect, pretrained = self.read_pair(piece)
-        kept = mix_part_(suspect, pretrained, piece.tensor.parameter, piece.start, self._config, self._cut)
+        suspect, pretrained, *fisher = self.read(piece)
+        kept = mix_part_(suspect, pretrained, piece.tensor.parameter, piece.start, self._config, self._cut, *fisher)
         return self._own[: piece.size].numpy().data, kept
 
     def expect(self, pieces: Iterable[Piece]) -> None:
@@ -106,12 +118,16 @@ class PieceMixer:
                     wide = width(place[1].dtype)
                     self._files.expect(place[0].path, place[1].start + piece.start * wide, piece.count * wide)
 
-    def read_pair(self, piece: Piece) -> tuple[torch.Tensor, torch.Tensor]:
+    def read(self, piece: Piece) -> Part:
         """
-        Reads both sides of a mixed piece, shape (count,), in the suspect's dtype; the next call overwrites them.
+        Reads what a mixed piece is made from, each of shape (count,); the next call overwrites it.
+
+        Returns:
+            `tuple[torch.Tensor, ...]`: Suspect and pretrained values, in the suspect's dtype, and the Fisher
+            information, float32, if the mixer has some.
 
         Raises:
-            InputError: If an input ends before, or holds NaN or infinity.
+            InputError: If an input ends before, or holds NaN or infinity, or a value that is no Fisher information.
         """
         tensor = piece.tensor
         own, base = (_DTYPES[place[1].dtype] for place in (tensor.suspect, tensor.pretrained))
@@ -124,7 +140,12 @@ class PieceMixer:
             pretrained = self._base[: piece.size].view(own).copy_(pretrained)
         # After the conversion, as of a model that was loaded: a number may be too large for the suspect's dtype.
         self._check(pretrained, "pretrained", tensor.parameter)
-        return suspect, pretrained
+        if self._fisher is None:
+            return suspect, pretrained
+        place = self._fisher.place(tensor.parameter)
+        fisher = torch.from_numpy(np.asarray(self._read(self._information, place, piece))).view(torch.float32)
+        check_values(tensor.parameter, fisher)
+        return suspect, pretrained, fisher
 
     def _read(self, buffer: torch.Tensor, place: Place, piece: Piece) -> memoryview:
         file, stored = place
@@ -145,22 +166,25 @@ class PieceMixer:
             check_finite([(name, values)], argument)
 
 
-def cut_of(plan: MixPlan, files: InputFiles, config: FineMixConfig, chunk: int) -> DriftCut | None:
+def cut_of(
+    plan: MixPlan, files: InputFiles, config: FineMixConfig, chunk: int, fisher: FisherFile | None = None
+) -> DriftCut | None:
     """
-    Finds the cut of a selection by drift over two checkpoints, in the memory of a piece.
+    Finds the cut of a selection over two checkpoints, in the memory of a piece.
 
     Args:
         plan ([`~hf_finemix.mix_plan.MixPlan`]): What is mixed.
         files ([`InputFiles`]): The inputs, open; they are read up to three times.
         config ([`FineMixConfig`]): The settings.
         chunk (`int`): Most bytes that are read at once of each input.
+        fisher ([`~hf_finemix.fisher_file.FisherFile`], *optional*): Open among the files; as for [`PieceMixer`].
 
     Raises:
-        InputError: If an input ends before, or holds NaN or infinity.
+        InputError: If an input ends before, or holds NaN or infinity, or a value that is no Fisher information.
     """
-    mixed, mixer = plan.mixed, PieceMixer(files, config, chunk)
+    mixed, mixer = plan.mixed, PieceMixer(files, config, chunk, fisher=fisher)
 
-    def parts(name: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        return (mixer.read_pair(piece) for piece in cut(mixed[name], chunk) if piece.is_mixed)
+    def parts(name: str) -> Iterator[Part]:
+        return (mixer.read(piece) for piece in cut(mixed[name], chunk) if piece.is_mixed)
 
     return find_mix_cut(config, list(mixed), parts, {name: tensor.mixed for name, tensor in mixed.items()})

@@ -135,6 +135,7 @@ def check_report(published: PublishedFolder, manifest: Manifest) -> list[Check]:
             (manifest.clean_data, manifest.evaluation_data, manifest.unlabeled_data),
         ),
         "fine-tuning": (report.fine_tuned, manifest.fine_tuned),
+        "Fisher information": (report.fisher, manifest.fisher),
         "environment": (report.environment, manifest.environment),
     }
     apart = [name for name, (said, recorded) in pairs.items() if said != recorded]

@@ -9,6 +9,7 @@ from typing import Any
 from ._version import __version__
 from .config import FineMixConfig, check_integer, check_learning_rate
 from .errors import InputError
+from .hashes import FileRecord
 from .plan import MixReport
 from .records import AdapterRecord, ControlRecord, DistillationRecord, FigureRecord, SearchRecord
 from .report import Evaluation
@@ -165,6 +166,7 @@ class PurificationReport(Record):
         distillation (`Distillation`, *optional*): How the suspect's answers taught the mixed model.
         distilled (`DistillationRecord`, *optional*): What came of that.
         unlabeled_data (`DataRecord`, *optional*): The clean texts without labels.
+        fisher (`FileRecord`, *optional*): The file of Fisher information that ranked the scalars.
         environment (`dict[str, str]`): Versions.
     """
 
@@ -191,6 +193,7 @@ class PurificationReport(Record):
     distillation: Distillation | None = None
     distilled: DistillationRecord | None = None
     unlabeled_data: DataRecord | None = None
+    fisher: FileRecord | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):

@@ -98,6 +98,10 @@ class StoredFile:
             return True
         return (now.st_size, now.st_mtime_ns, now.st_ino) != (self.size, self.modified, self.inode)
 
+    def identity(self) -> list[Any]:
+        """Returns what tells this file from others, in a form that JSON can hold."""
+        return [self.path.name, self.size, self.modified, self.inode, self.header]
+
 
 def read_file(path: Path, what: str) -> StoredFile:
     """

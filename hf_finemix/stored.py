@@ -78,7 +78,7 @@ class StoredCheckpoint:
 
     def identity(self) -> list[list[Any]]:
         """Returns what tells these files from others, in a form that JSON can hold."""
-        return [[file.path.name, file.size, file.modified, file.inode, file.header] for file in self.files]
+        return [file.identity() for file in self.files]
 
 
 def width(dtype: str) -> int:

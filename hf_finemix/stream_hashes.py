@@ -51,6 +51,8 @@ class StreamHashes:
         tasks: list[Callable[[], dict[str, str]]] = []
         for label, stored in (("suspect", job.suspect), ("pretrained", job.pretrained)):
             tasks += [partial(self._input, f"input:{label}/{file.path.name}", file.path) for file in stored.files]
+        if job.fisher is not None:
+            tasks.append(partial(self._input, "input:fisher", job.fisher.path))
         tasks += [partial(self._output, number, file) for number, file in enumerate(job.files)]
         self._futures = [self._pool.submit(self._guarded, task) for task in tasks[rank::ranks]]
 
@@ -59,8 +61,8 @@ class StreamHashes:
         Waits for the hashes of this process; nothing if none were begun.
 
         Returns:
-            `dict[str, str]`: By `"input:suspect/"` or `"input:pretrained/"` and the file, `"output:"` and the file,
-            `"tensor:"` and the output tensor.
+            `dict[str, str]`: By `"input:suspect/"` or `"input:pretrained/"` and the file, `"input:fisher"`,
+            `"output:"` and the file, `"tensor:"` and the output tensor.
 
         Raises:
             Exception: What stopped the job.

@@ -14,8 +14,8 @@ class Check(Record):
     One line of a verification.
 
     Args:
-        part (`str`): `"output"`, `"report"`, `"signature"`, `"suspect"`, `"pretrained"`, `"mixed tensor"`,
-            `"reset rows"`, `"configuration"` or `"fine-tuning"`.
+        part (`str`): `"output"`, `"report"`, `"signature"`, `"suspect"`, `"pretrained"`, `"fisher"`,
+            `"mixed tensor"`, `"reset rows"`, `"configuration"` or `"fine-tuning"`.
         item (`str`): The file, tensor or figure.
         status (`str`): `"same"`, `"different"` or `"not available"`.
         note (`str`): What there is to say about it.

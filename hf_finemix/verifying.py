@@ -6,6 +6,7 @@ from datasets import Dataset
 
 from .again import Again
 from .errors import InputError
+from .hashes import sha256_file
 from .loading import Checkpoint, resolve_checkpoint
 from .manifest import Manifest, SourceRecord, load_manifest
 from .masks import MASK_VERSION
@@ -28,6 +29,7 @@ def verify(
     evaluation_dataset: str | Path | Dataset | None = None,
     unlabeled_dataset: str | Path | Dataset | None = None,
     public_key: str | Path | None = None,
+    fisher: str | Path | None = None,
     progress: bool = False,
 ) -> Verification:
     """
@@ -45,6 +47,7 @@ def verify(
         evaluation_dataset (`str`, `Path` or `datasets.Dataset`, *optional*): The same for the evaluation data.
         unlabeled_dataset (`str`, `Path` or `datasets.Dataset`, *optional*): The same for the texts without labels.
         public_key (`str` or `Path`, *optional*): The publisher's key, to check the signature.
+        fisher (`str` or `Path`, *optional*): The file of Fisher information, if a mixing from disk to disk had one.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
 
     Returns:
@@ -80,14 +83,16 @@ def verify(
             checks.append(Check(name, record.label, NOT_AVAILABLE, _UNKNOWN_FILES))
             continue
         checks += compare_files(name, checkpoint.folder, [path.name for path in checkpoint.files], record.files)
+    checks += _fisher_checks(manifest, fisher)
     moved = None
-    if len(found) < 2:
+    if len(found) < 2 or (manifest.fisher is not None and fisher is None):
         reason = "an input is not available"
     else:
         reason = ""
         try:
-            kind = MixAgain if manifest.made_by == "mix" else Again
-            again = kind(manifest, found["suspect"], found["pretrained"])
+            inputs = found["suspect"], found["pretrained"]
+            is_mix = manifest.made_by == "mix"
+            again = MixAgain(manifest, *inputs, fisher) if is_mix else Again(manifest, *inputs)
             tensor_checks, moved = again.tensor_checks(published)
             checks += [*tensor_checks, *again.row_checks(), *again.config_checks(published)]
             if not manifest.fine_tuned:
@@ -105,6 +110,22 @@ def verify(
                 published, manifest, found, clean_dataset, evaluation_dataset, unlabeled_dataset, progress
             )
     return Verification(published.label, tuple(checks), _settings(manifest), manifest.fine_tuned, moved)
+
+
+def _fisher_checks(manifest: Manifest, fisher: str | Path | None) -> list[Check]:
+    record = manifest.fisher
+    if record is None:
+        if fisher is not None:
+            raise InputError("--fisher is of no use: the manifest names no Fisher information; leave it out.")
+        return []
+    if fisher is None:
+        return [Check("fisher", record.name, NOT_AVAILABLE, "it was a local file; say where it is with --fisher")]
+    path = Path(fisher).expanduser()
+    if not path.is_file():
+        raise InputError(f"--fisher {str(fisher)!r} is no file; name the one that the model was mixed with.")
+    if record.sha256 is None:
+        return [Check("fisher", record.name, NOT_AVAILABLE, "its sha256 was not computed when the model was made")]
+    return [Check("fisher", record.name, SAME if sha256_file(path) == record.sha256 else DIFFERENT)]
 
 
 def _settings(manifest: Manifest) -> str:

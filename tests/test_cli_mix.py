@@ -147,7 +147,9 @@ def test_a_missing_tokenizer_is_no_error(workplace, capsys):
         (["--workers", "0"], "`workers` is 0"),
         (["--max-shard-size", "0"], "`max_shard_size` is '0'"),
         (["--pretrained", "nowhere/x/y"], "'nowhere/x/y' does not exist"),
-        (["--selection", "fisher"], "invalid choice"),
+        (["--selection", "fisher"], "`fisher` is missing"),
+        (["--fisher", "nowhere"], "`fisher` is of no use"),
+        (["--selection", "fisher", "--fisher", "nowhere"], "'nowhere' is no file"),
     ],
 )
 def test_what_makes_no_sense_is_refused(workplace, capsys, more, words):

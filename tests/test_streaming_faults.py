@@ -60,7 +60,8 @@ def test_ctrl_c_in_the_main_thread_ends_the_others(pair, monkeypatch, after):
     with pytest.raises(KeyboardInterrupt):
         mix(pair, workers=2)
     assert leftovers(pair) == set()
-    assert not [thread for thread in streaming.threading.enumerate() if thread.name.startswith(("mixing", "hash", "journal"))]
+    names = ("mixing", "hash", "journal")
+    assert not [thread for thread in streaming.threading.enumerate() if thread.name.startswith(names)]
 
 
 @pytest.mark.parametrize("hashes", [True, False])

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..choices import SELECTIONS
+from ..choices import FISHER, SELECTIONS
 from ..errors import InputError
 from .arguments import show_progress
 
@@ -27,7 +27,13 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         help="share of the scalars that keep the suspect's value, from 0 to 1",
     )
     parser.add_argument(
-        "--selection", choices=SELECTIONS, default="random", help="which scalars keep it (default: random)"
+        "--selection",
+        choices=(*SELECTIONS, FISHER),
+        default="random",
+        help="which scalars keep it (default: random)",
+    )
+    parser.add_argument(
+        "--fisher", metavar="FILE", help="Fisher information, as save_fisher writes it, for --selection fisher"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the masks (default: 0)")
     parser.add_argument(
@@ -60,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--output is missing; name a new folder, or use --dry-run.")
     config = FineMixConfig(args.keep_ratio, args.selection, args.seed, 0, exclude=tuple(args.exclude))
     if args.dry_run:
-        job = prepare_mix(args.suspect, args.pretrained, config, args.max_shard_size)
+        job = prepare_mix(args.suspect, args.pretrained, config, args.max_shard_size, args.fisher)
         print(job.plan.report.summary())
         print(f"Of the mixed scalars a share of {config.keep_ratio} keeps the suspect's value ({config.selection}).")
         names = job.files[0].name if len(job.files) == 1 else f"{len(job.files)} files"
@@ -78,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
             hashes=not args.no_hash,
             resume=args.resume,
             progress=show_progress(),
+            fisher=args.fisher,
         )
     except PeerError:
         # The process that failed says why.

@@ -30,6 +30,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         "--unlabeled-data", metavar="DATA", help="the unlabelled texts for --retrain, if not on the Hub"
     )
     parser.add_argument("--public-key", metavar="PEM", help="check the signature with this public key (extra: sign)")
+    parser.add_argument("--fisher", metavar="FILE", help="the Fisher information, if the model was mixed with some")
     parser.add_argument("--all", action="store_true", help="print a line for each tensor, not only where they differ")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         evaluation_dataset=args.eval_data,
         unlabeled_dataset=args.unlabeled_data,
         public_key=args.public_key,
+        fisher=args.fisher,
         progress=show_progress(),
     )
     if args.json:
