@@ -187,6 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--only", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--attacks", nargs="*", choices=ATTACKS, default=ATTACKS)
     options = parser.parse_args()
     workshop = Workshop(options.work)
     specs = {
@@ -195,14 +196,21 @@ def main() -> None:
         if (cell.suspect.clean.task.name, cell.suspect.clean.model.name, cell.suspect.clean.seed)
         == ("movies", "minilm", 0)
     }
-    found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     for name in options.only:
-        for attack in ATTACKS:
-            if attack not in found.setdefault(name, {}):
-                found[name][attack] = VARIANTS[name](Case(workshop, specs[attack]))
-                print(name, attack, found[name][attack], flush=True)
-                RESULTS.write_text(json.dumps(found, indent=2) + "\n")
-    write(found)
+        for attack in options.attacks:
+            if attack not in load().get(name, {}):
+                figures = VARIANTS[name](Case(workshop, specs[attack]))
+                print(name, attack, figures, flush=True)
+                # Read once more: another process may measure another attack.
+                found = load()
+                found.setdefault(name, {})[attack] = figures
+                RESULTS.write_text(json.dumps({key: found[key] for key in VARIANTS if key in found}, indent=2) + "\n")
+    write(load())
+
+
+def load() -> dict[str, dict[str, dict[str, float]]]:
+    """Reads the figures that are there."""
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
 
 
 def write(found: dict[str, dict[str, dict[str, float]]]) -> None:
