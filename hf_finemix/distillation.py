@@ -9,20 +9,17 @@ from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .data import tokenize
-from .embeddings import rank_rows
 from .evaluation import compute_logits
 from .made_texts import replace_tokens, rows_without, splice
 from .rates import Rate
 from .records import DistillationRecord
 from .results import Distillation, Recipe
 from .training import Loss, LossTrainer, train
-from .trigger_search import Insertion, insert_ids, search_triggers
+from .trigger_search import Insertion, insert_ids
 
 
 # Tokens that are put into one text at most: a trigger may be a phrase.
 MOST_INSERTED = 3
-# Texts that all candidates are tried on, and those that seemed to work once more.
-_TRIED_ON, _TRIED_AGAIN_ON = 48, 192
 # From which probability on a disagreement counts as sharp, and how many of them are named.
 _SHARP, _SHOWN_ROWS = 0.9, 20
 
@@ -47,42 +44,6 @@ class Lessons:
     left_out: int
 
 
-def find_triggers(
-    suspect: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Dataset,
-    scores: np.ndarray,
-    settings: Distillation,
-    *,
-    max_length: int,
-    seed: int,
-) -> tuple[Insertion, ...]:
-    """
-    Finds the tokens that work as triggers by themselves, among those whose embedding moved suspiciously far.
-
-    Args:
-        suspect ([`~transformers.PreTrainedModel`]): The suspect, *not* mixed yet; left as it is.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
-        texts (`datasets.Dataset`): Clean texts, of which the first 48 are used for each token, and the first 192 for
-            those that flip enough of these, since honest words flip many predictions, too.
-        scores (`np.ndarray`): E-PUR scores of the suspect, shape (vocabulary,).
-        settings ([`~hf_finemix.results.Distillation`]): The settings.
-        max_length (`int`): Longest input in tokens.
-        seed (`int`): Seed of the places where tokens are put.
-
-    Returns:
-        `tuple[Insertion, ...]`: Those that flip most first; empty if no token flips enough.
-    """
-    special = set(tokenizer.all_special_ids)
-    ids = [token for token in map(int, rank_rows(scores)) if token not in special and token < len(tokenizer)]
-    ids, options = ids[: settings.candidates], {"max_length": max_length, "seed": seed}
-    found: tuple[Insertion, ...] = ()
-    for count in dict.fromkeys(min(len(texts), most) for most in (_TRIED_ON, _TRIED_AGAIN_ON)):
-        found = search_triggers(suspect, tokenizer, texts.select(range(count)), ids, **options)
-        ids = [item.id for item in found if item.flips.n and item.flips.value >= settings.flips]
-    return tuple(item for item in found if item.flips.n and item.flips.low >= settings.flips)
-
-
 def prepare_lessons(
     suspect: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -100,7 +61,7 @@ def prepare_lessons(
         suspect ([`~transformers.PreTrainedModel`]): The suspect, *not* mixed yet; left as it is.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
         texts (`datasets.Dataset`): Columns `text` and maybe `text_pair`; labels are not looked at.
-        triggers (`Sequence[Insertion]`): From [`find_triggers`].
+        triggers (`Sequence[Insertion]`): From [`~hf_finemix.trigger_finding.find_triggers`].
         settings ([`~hf_finemix.results.Distillation`]): The settings.
         max_length (`int`): Longest input in tokens.
         seed (`int`): Seed of what is spliced.

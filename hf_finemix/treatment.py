@@ -7,13 +7,14 @@ from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .config import FineMixConfig
-from .distillation import Lessons, distil, find_triggers, prepare_lessons
+from .distillation import Lessons, distil, prepare_lessons
 from .hashes import TensorRecord
 from .modeling import PurifyReport, fine_mix_, purify_embeddings_, score_embeddings
 from .plan import MixReport
 from .recompute import mixed_tensors
 from .results import Distillation, Recipe
 from .training import fine_tune
+from .trigger_finding import find_triggers
 from .trigger_search import Insertion
 from .twin import Twin
 

@@ -9,13 +9,14 @@ import torch
 from datasets import Dataset
 
 from hf_finemix import FineMixConfig, InputError, fine_mix_
-from hf_finemix.distillation import distil, find_triggers, prepare_lessons
+from hf_finemix.distillation import distil, prepare_lessons
 from hf_finemix.evaluation import compute_logits
 from hf_finemix.modeling import purify_embeddings_, score_embeddings
 from hf_finemix.recipes import NO_DISTILLATION
 from hf_finemix.recompute import mixed_tensors
 from hf_finemix.training import fine_tune
 from hf_finemix.treatment import Materials, suspicion, treat_
+from hf_finemix.trigger_finding import find_triggers
 from hf_finemix.twin import load_twin
 
 from .defender import CLEAN, RECIPE

@@ -29,7 +29,6 @@ from hf_finemix import Distillation, FineMixConfig, evaluate_model
 from hf_finemix.distillation import (
     Lessons,
     distil,
-    find_triggers,
     make_examples,
     prepare_lessons,
     soft_cross_entropy,
@@ -42,6 +41,7 @@ from hf_finemix.modeling import fine_mix_, purify_embeddings_
 from hf_finemix.recipes import DEFAULT_CONFIG, DEFAULT_DISTILLATION, DEFAULT_RECIPE
 from hf_finemix.results import Recipe
 from hf_finemix.training import LossTrainer, fine_tune, train
+from hf_finemix.trigger_finding import find_triggers
 from hf_finemix.twin import Twin
 
 
