@@ -68,10 +68,10 @@ class Distillation(Record):
     Settings of the step between mixing and fine-tuning, in which the suspect's answers teach the mixed model.
 
     The suspect answers honestly where its trigger is not, so that its soft labels on clean texts, which need no label
-    of their own, bring accuracy back. Before, tokens whose embedding moved suspiciously far are put into clean texts:
-    those that flip most predictions of the suspect are taken for triggers. Texts that hold one of them are left out,
-    and into some of the others they are put, with the label of the text without them, which unlearns them. This step
-    is ours; the paper has none.
+    of their own, bring accuracy back. Before, tokens whose embedding moved suspiciously far, and those that its
+    gradients point to, are put into clean texts: the ones that flip most predictions of the suspect are taken for
+    triggers. Texts that hold one of them are left out, and into some of the others they are put, with the label of the
+    text without them, which unlearns them. This step is ours; the paper has none.
 
     Args:
         epochs (`int`, *optional*, defaults to 3): Passes over the texts. 0 leaves the step out.
@@ -86,7 +86,7 @@ class Distillation(Record):
             How many of the tokens with the highest E-PUR scores are tried as triggers; 0 turns that off.
         flips (`float`, *optional*, defaults to 0.7):
             A token is taken for a trigger if it flips at least so many of the predictions to one label: the lower end
-            of the 95 % interval counts.
+            of the 95 % interval counts. One that gradients alone point to has to flip 0.9 or more.
         share (`float`, *optional*, defaults to 0.5): Share of the texts into which such tokens are put, from 0 to 1.
 
     Raises:
