@@ -14,7 +14,6 @@ from hf_finemix import FineMixConfig
 from hf_finemix import search as module
 from hf_finemix.control import plant
 from hf_finemix.defenses.base import DefenderView
-from hf_finemix.distillation import find_triggers
 from hf_finemix.evaluation import predict
 from hf_finemix.rates import Rate
 from hf_finemix.recipes import NO_DISTILLATION
@@ -23,6 +22,7 @@ from hf_finemix.results import Distillation
 from hf_finemix.scanning import scan
 from hf_finemix.search import DRIFT_RATIOS, RATIOS, make_folds, search
 from hf_finemix.treatment import Materials, treat_
+from hf_finemix.trigger_finding import find_triggers
 from hf_finemix.trigger_search import Insertion
 from hf_finemix.twin import load_twin
 
