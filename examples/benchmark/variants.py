@@ -10,6 +10,12 @@ results/variants.json and variants.md.
 
 On 500 test examples, two models that disagree on a tenth of them differ by 1.4 points by chance alone (one standard
 error): smaller differences of accuracy say little.
+
+What lost, as of the figures below: fine-tuning as long and fast as the paper does (accuracy of the word suspect); no
+spliced texts and no random words in them where there are labels alone; no trigger search where texts hold the trigger.
+Ratios above 0.1, the smallest drift, attention at one half and whole heads leave more of the sentence. What made no
+difference beyond chance: temperature, features, layers, interpolation, averages of masks or of passes, E-PUR beside the
+distillation. The simplest of these stay: a random mask, temperature 1, no averages.
 """
 
 import argparse
