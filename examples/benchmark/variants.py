@@ -14,8 +14,8 @@ error): smaller differences of accuracy say little.
 What lost, as of the figures below: fine-tuning as long and fast as the paper does (accuracy of the word suspect); no
 spliced texts and no random words in them where there are labels alone; no trigger search where texts hold the trigger.
 A ratio of 0.3, the smallest drift, attention at one half and whole heads leave more of the sentence. What made no
-difference beyond chance: temperature, features, layers, interpolation, averages of masks or passes, and E-PUR beside the
-distillation. The simplest of these stay: a random mask, temperature 1, no averages.
+difference beyond chance: temperature, features, layers, interpolation, averages of masks or passes, and E-PUR
+beside the distillation. The simplest of these stay: a random mask, temperature 1, no averages.
 """
 
 import argparse
