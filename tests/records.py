@@ -56,6 +56,7 @@ FULL = replace(
     distillation=Distillation(epochs=3, temperature=2.0),
     distilled=DISTILLED,
     unlabeled_data=DataRecord("texts.txt", 1000, "d" * 64),
+    fisher=FileRecord("fisher.safetensors", 4096, "e" * 64),
 )
 SOURCES = SourceRecord("org/base", "org/base", COMMIT, (FILE, FileRecord("sub/vocab.txt", 7, "c" * 64)))
 MANIFEST = Manifest.of(FULL, SourceRecord("folder"), SOURCES, (TENSOR,), "vocabulary")

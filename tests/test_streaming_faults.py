@@ -54,6 +54,15 @@ def test_what_stops_it_leaves_nothing(pair, monkeypatch, error, after):
     assert leftovers(pair) == set()
 
 
+@pytest.fixture
+def interruptible():
+    """Lets the process be interrupted, even if it was started in the background, where that is turned off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("after", [0, 1, 5, 20])
 def test_ctrl_c_in_the_main_thread_ends_the_others(pair, monkeypatch, after):
     break_off(monkeypatch, after, lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.2)))

@@ -97,7 +97,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     save_pair(tmp_path)
     refuse(tmp_path, "`exclude` holds 'nothing'", config=FineMixConfig(exclude=("nothing",)))
     refuse(tmp_path, "`workers` is 0", workers=0)
-    refuse(tmp_path, "`selection` is 'fisher'", "fine_mix_", config=FineMixConfig(selection="fisher"))
+    refuse(tmp_path, "`fisher` is missing", "save_fisher", config=FineMixConfig(selection="fisher"))
     refuse(tmp_path, "`max_shard_size` is '5 apples'", max_shard_size="5 apples")
     with pytest.raises(InputError, match="SUSPECT and --pretrained are both"):
         mix_checkpoints(tmp_path / "base", tmp_path / "base", tmp_path / "out", CONFIG)
