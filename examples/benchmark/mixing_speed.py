@@ -74,7 +74,8 @@ def main() -> None:
         "environment": environment() | {"mergekit": mergekit_version(options.mergekit)},
     }
     table = options.table or options.output.parent.parent / f"{options.output.stem}.md"
-    command = " ".join(["python", "examples/benchmark/mixing_speed.py", *sys.argv[1:]])
+    named = {str(options.work): "WORK", str(options.mergekit): "mergekit"}
+    command = " ".join(["python", "examples/benchmark/mixing_speed.py", *(named.get(a, a) for a in sys.argv[1:])])
     for path, text in ((options.output, json.dumps(result, indent=1) + "\n"), (table, render(result, command))):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
