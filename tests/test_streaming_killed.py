@@ -136,8 +136,11 @@ def test_resuming_what_is_finished_says_so(pair):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("selection", ["random", "largest_drift"])
-def test_twenty_kills_at_random_moments(tmp_path, selection):
+def test_twenty_kills_at_random_moments(tmp_path, monkeypatch, selection):
     """With real signals, at any time: imports, reading, writing, the end."""
+    # As in the process that is killed: what it left can only be gone on with if it was cut alike.
+    monkeypatch.setattr(mix_job, "CHUNK", 256)
+    monkeypatch.setattr(mix_job, "PART", 256)
     kind = family("bert")
     kind.config.vocab_size = 60_000
     make(kind.task, kind.config, 1).save_pretrained(tmp_path / "suspect")
