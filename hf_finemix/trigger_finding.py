@@ -52,9 +52,10 @@ def find_triggers(
     options = {"max_length": max_length, "seed": seed}
     some = texts.select(range(min(len(texts), _PULLED)))
     pulled = pulling_tokens(suspect, tokenizer, some, _PULLED, **options)
-    needed = dict.fromkeys(ids[: settings.candidates], settings.flips)
-    for token in set(ids).intersection(pulled) - needed.keys():
-        needed[token] = max(settings.flips, _CERTAIN)
+    ordinary, needed = set(ids), dict.fromkeys(ids[: settings.candidates], settings.flips)
+    for token in pulled:
+        if token in ordinary:
+            needed.setdefault(token, max(settings.flips, _CERTAIN))
     ids, found = list(needed), ()
     for count in dict.fromkeys(min(len(texts), most) for most in (_TRIED_ON, _TRIED_AGAIN_ON)):
         found = search_triggers(suspect, tokenizer, texts.select(range(count)), ids, **options)
