@@ -1,12 +1,15 @@
 """Every compatibility check, made before a weight is touched. Each failure is one line that names the fix."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
+
+
+if TYPE_CHECKING:
+    # What needs no model does not wait for torch.
+    import torch
+    from torch import nn
 
 
 # Keys of config.json that must agree, with the words for the message.
@@ -63,7 +66,7 @@ def check_vocabularies(suspect: Mapping[str, int], pretrained: Mapping[str, int]
             )
 
 
-def check_model(model: nn.Module, argument: str = "model") -> None:
+def check_model(model: "nn.Module", argument: str = "model") -> None:
     """
     Refuses models whose parameters cannot be mixed as they are.
 
@@ -92,12 +95,12 @@ def check_model(model: nn.Module, argument: str = "model") -> None:
             raise InputError(f"`{argument}` is quantised: {name} is {tensor.dtype}; load it in floating point.")
 
 
-def was_mixed(model: nn.Module) -> bool:
+def was_mixed(model: "nn.Module") -> bool:
     """Tells whether a model's configuration holds a record of mixing."""
     return bool(getattr(getattr(model, "config", None), "finemix", None))
 
 
-def check_not_mixed(model: nn.Module, argument: str = "model") -> None:
+def check_not_mixed(model: "nn.Module", argument: str = "model") -> None:
     """
     Refuses a model that was mixed before: its weights are no longer the suspect's.
 
@@ -111,13 +114,15 @@ def check_not_mixed(model: nn.Module, argument: str = "model") -> None:
         )
 
 
-def check_finite(tensors: Iterable[tuple[str, torch.Tensor]], argument: str) -> None:
+def check_finite(tensors: Iterable[tuple[str, "torch.Tensor"]], argument: str) -> None:
     """
     Refuses tensors with NaN or infinity: mixing would carry them on, or hide them.
 
     Raises:
         InputError: Names the first tensor that holds one.
     """
+    import torch
+
     for name, tensor in tensors:
         # The sum is NaN or infinite if one element is, and needs no mask of the tensor's size; it may also overflow
         # by itself, so only a suspicious sum is looked at element by element.

@@ -5,10 +5,14 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from .serialization import Record
+
+
+if TYPE_CHECKING:
+    # What mixes files does not wait for torch.
+    import torch
 
 
 _CHUNK = 1 << 22
@@ -70,13 +74,15 @@ def describe_files(folder: Path, names: Iterable[str]) -> tuple[FileRecord, ...]
         return tuple(threads.map(describe, sorted(names)))
 
 
-def sha256_tensor(tensor: torch.Tensor) -> str:
+def sha256_tensor(tensor: "torch.Tensor") -> str:
     """Returns the sha256 of a tensor's bytes in row-major order, whatever its device and strides, in hexadecimal."""
+    import torch
+
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()
 
 
-def describe_tensors(tensors: Sequence[tuple[str, torch.Tensor]]) -> tuple[TensorRecord, ...]:
+def describe_tensors(tensors: Sequence[tuple[str, "torch.Tensor"]]) -> tuple[TensorRecord, ...]:
     """Returns a record of each named tensor, in the given order; several are read at a time."""
 
     def describe(item: tuple[str, torch.Tensor]) -> TensorRecord:

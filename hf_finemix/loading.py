@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from .errors import InputError, reason
@@ -191,6 +190,7 @@ def load_tokenizer(checkpoint: Checkpoint, argument: str) -> "PreTrainedTokenize
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Silences the loading report and the progress bar of transformers, and keeps the random state as it was."""
+    import torch
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -316,7 +316,7 @@ def _find_weights(folder: Path, what: str) -> tuple[Path, ...]:
         raise InputError(f"{what} lacks {missing[0]}.")
     for path in paths:
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(path, framework="np") as file:
                 file.keys()
         except (SafetensorError, OSError) as error:
             raise InputError(f"{what} has a damaged {path.name}: {' '.join(str(error).split())}") from None

@@ -19,27 +19,31 @@ from functools import cache
 from hashlib import blake2b
 
 import numpy as np
-import torch
 
 from .config import check_integer, check_keep_ratio
 
 
 MASK_VERSION = 1
 BLOCK = 1 << 16
+# Blocks that each of several threads draws at once: they share an interpreter, and wait for it less often with more.
+# A single thread is fastest with one block, which its cache holds.
+THREADED_BLOCKS = 4
+
+# One more than what a half word can hold.
+HALF_RANGE = 1 << 16
+# From the finaliser of MurmurHash3: odd, with about half of its bits set.
+MULTIPLIER = 0xC2B2AE35
+# The first xor-shift of the two; the second one moves the high half onto the low one.
+SHIFT = 15
 
 _WORDS = BLOCK // 2
-_HALF_RANGE = 1 << 16
 _DOMAIN = b"hf-finemix mask 1\0"
-# From the finaliser of MurmurHash3: odd, with about half of its bits set.
-_MULTIPLIER = 0xC2B2AE35
-_SHIFT_1 = 15
-_SHIFT_2 = 16
 
 
 def threshold(keep_ratio: float) -> int:
     """Returns how many of the 2**16 values of a half word keep the scalar: `keep_ratio` * 2**16, rounded."""
     check_keep_ratio(keep_ratio)
-    return round(keep_ratio * _HALF_RANGE)
+    return round(keep_ratio * HALF_RANGE)
 
 
 def block_keys(name: str, block: int, seed: int) -> tuple[int, int]:
@@ -50,7 +54,8 @@ def block_keys(name: str, block: int, seed: int) -> tuple[int, int]:
 
 
 @cache
-def _table() -> np.ndarray:
+def table() -> np.ndarray:
+    """Returns the fixed hash of 0 .. 2**15 - 1 that each block starts from: `uint32`, read-only."""
     words = np.arange(_WORDS, dtype=np.uint32)
     # A full hash of the counter, paid once: what is left to do for a block starts from well-mixed words.
     for shift, multiplier in ((16, 0x7FEB352D), (15, 0x846CA68B)):
@@ -61,47 +66,87 @@ def _table() -> np.ndarray:
     return words
 
 
+class Workspace:
+    """
+    Memory that masks are drawn in, used again and again; each thread has its own.
+
+    Args:
+        blocks (`int`, *optional*, defaults to 1): Most blocks that are drawn at once; no effect on the bits.
+
+    Attributes:
+        difference (`np.ndarray`): `uint64`, as many as the scalars of a block, for whoever mixes by a mask.
+    """
+
+    def __init__(self, blocks: int = 1):
+        check_integer("blocks", blocks, 1)
+        self.blocks = blocks
+        self.words, self.shifted = np.empty((2, blocks, _WORDS), dtype=np.uint32)
+        self.keep = np.empty(blocks * BLOCK, dtype=bool)
+        self.difference = np.empty(BLOCK, dtype=np.uint64)
+
+
 class BlockSource:
     """
-    Draws masks block by block into buffers that it reuses.
+    Draws masks, some blocks at a time.
 
     Args:
         name (`str`): Canonical parameter name, without wrapper prefixes.
         keep_ratio (`float`): Share of scalars to keep, in [0, 1].
         seed (`int`): Seed, in [0, 2**64).
+        workspace ([`Workspace`], *optional*): Where they are drawn; by default one for a single block.
 
     Raises:
         InputError: If `keep_ratio` or `seed` is out of range.
     """
 
-    def __init__(self, name: str, keep_ratio: float, seed: int):
+    def __init__(self, name: str, keep_ratio: float, seed: int, workspace: Workspace | None = None):
         check_integer("seed", seed, 0, 2**64 - 1)
         self.name, self.seed = name, seed
         self.threshold = threshold(keep_ratio)
-        self._words = np.empty(_WORDS, dtype=np.uint32)
-        self._shifted = np.empty(_WORDS, dtype=np.uint32)
+        self.workspace = workspace or Workspace()
+
+    def chunks(self, start: int, stop: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Yields what [`iter_keep_mask`] yields, in the workspace."""
+        keep, position = self.workspace.keep, start
+        while position < stop:
+            first_block = position // BLOCK
+            origin = first_block * BLOCK
+            end = min(stop, origin + len(keep))
+            self.fill(first_block, keep[: end - origin])
+            yield position, end, keep[position - origin : end - origin]
+            position = end
 
     def fill(self, block: int, out: np.ndarray) -> None:
-        """Writes the mask of a block's first scalars into `out` (`bool`, shape (at most `BLOCK`,))."""
-        if self.threshold == _HALF_RANGE:  # does not fit into the 16-bit comparison below
+        """Writes the mask of the scalars from a block's first one on into `out` (`bool`, one dimension)."""
+        if self.threshold == HALF_RANGE:  # does not fit into the 16-bit comparison below
             out.fill(True)
             return
-        count = -(-len(out) // 2)
-        words, shifted = self._words[:count], self._shifted[:count]
-        key_1, key_2 = block_keys(self.name, block, self.seed)
-        np.bitwise_xor(_table()[:count], np.uint32(key_1), out=words)
-        np.multiply(words, np.uint32(key_2), out=words)
-        np.right_shift(words, np.uint32(_SHIFT_1), out=shifted)
+        # Of the last block no more is drawn than what is asked for: many parameters are much smaller than a block.
+        whole = len(out) // BLOCK
+        if whole:
+            self._draw(block, whole, out[: whole * BLOCK])
+        if whole * BLOCK < len(out):
+            self._draw(block + whole, 1, out[whole * BLOCK :])
+
+    def _draw(self, block: int, blocks: int, out: np.ndarray) -> None:
+        # Several whole blocks, or a part of one.
+        count = -(-min(len(out), BLOCK) // 2)
+        words, shifted = self.workspace.words[:blocks, :count], self.workspace.shifted[:blocks, :count]
+        keys = [block_keys(self.name, number, self.seed) for number in range(block, block + blocks)]
+        key_1, key_2 = np.array(keys, dtype=np.uint32).T[:, :, None]
+        np.bitwise_xor(table()[:count], key_1, out=words)
+        np.multiply(words, key_2, out=words)
+        np.right_shift(words, np.uint32(SHIFT), out=shifted)
         np.bitwise_xor(words, shifted, out=words)
-        np.multiply(words, np.uint32(_MULTIPLIER), out=words)
-        np.right_shift(words, np.uint32(_SHIFT_2), out=shifted)
+        np.multiply(words, np.uint32(MULTIPLIER), out=words)
+        np.right_shift(words, np.uint32(16), out=shifted)
         np.bitwise_xor(words, shifted, out=words)
-        halves = words.astype("<u4", copy=False).view("<u2")[: len(out)]
+        halves = words.astype("<u4", copy=False).view("<u2").reshape(-1)[: len(out)]
         np.less(halves, np.uint16(self.threshold), out=out)
 
 
 def iter_keep_mask(
-    name: str, start: int, stop: int, keep_ratio: float, seed: int, blocks_per_chunk: int = 4
+    name: str, start: int, stop: int, keep_ratio: float, seed: int, blocks_per_chunk: int = THREADED_BLOCKS
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """
     Yields the mask of scalars `start` to `stop` of a parameter, chunk by chunk.
@@ -120,18 +165,7 @@ def iter_keep_mask(
         to outlive the next step.
     """
     check_integer("blocks_per_chunk", blocks_per_chunk, 1)
-    source = BlockSource(name, keep_ratio, seed)
-    buffer = np.empty(blocks_per_chunk * BLOCK, dtype=bool)
-    position = start
-    while position < stop:
-        first_block = position // BLOCK
-        origin = first_block * BLOCK
-        end = min(stop, origin + len(buffer))
-        # Of the last block no more is drawn than what is asked for: many parameters are much smaller than a block.
-        for at in range(0, end - origin, BLOCK):
-            source.fill(first_block + at // BLOCK, buffer[at : min(at + BLOCK, end - origin)])
-        yield position, end, buffer[position - origin : end - origin]
-        position = end
+    yield from BlockSource(name, keep_ratio, seed, Workspace(blocks_per_chunk)).chunks(start, stop)
 
 
 def keep_mask(name: str, shape: tuple[int, ...], keep_ratio: float, seed: int) -> np.ndarray:
@@ -140,50 +174,3 @@ def keep_mask(name: str, shape: tuple[int, ...], keep_ratio: float, seed: int) -
     for first, last, chunk in iter_keep_mask(name, 0, mask.size, keep_ratio, seed):
         mask[first:last] = chunk
     return mask.reshape(shape)
-
-
-def keep_mask_on_device(
-    name: str, start: int, stop: int, keep_ratio: float, seed: int, device: torch.device | str
-) -> torch.Tensor:
-    """
-    Draws the same bits as [`iter_keep_mask`] with torch operations on `device`.
-
-    Returns:
-        `torch.Tensor`: `bool`, shape (`stop` - `start`,).
-    """
-    check_integer("seed", seed, 0, 2**64 - 1)
-    limit = threshold(keep_ratio)
-    if limit == _HALF_RANGE:
-        return torch.ones(stop - start, dtype=torch.bool, device=device)
-    if start >= stop:
-        return torch.empty(0, dtype=torch.bool, device=device)
-    first_block, last_block = start // BLOCK, -(-stop // BLOCK)
-    keys = np.array([block_keys(name, block, seed) for block in range(first_block, last_block)], dtype=np.uint32)
-    key_1, key_2 = _as_int32(keys).to(device, non_blocking=True).reshape(-1, 2).T
-    # torch multiplies 32-bit integers only as signed ones; they wrap to the same bits. Its right shift copies the
-    # sign bit, which the mask after the shift takes away again.
-    words = _table_on(torch.device(device)) ^ key_1[:, None]
-    words *= key_2[:, None]
-    shifted = words >> _SHIFT_1
-    shifted &= (1 << (32 - _SHIFT_1)) - 1
-    words ^= shifted
-    # Signed halves are compared below. With the top bit of the word flipped, the xor of its high half into its low
-    # one, which is the last xor-shift, flips the top bits of both: what is left is the order of unsigned ones.
-    torch.add(torch.tensor(_signed(1 << 31), dtype=torch.int32), words, alpha=_signed(_MULTIPLIER), out=words)
-    halves = words.view(torch.int16).view(-1)
-    halves[::2].bitwise_xor_(halves[1::2])
-    origin = first_block * BLOCK
-    return halves[start - origin : stop - origin] < limit - (_HALF_RANGE >> 1)
-
-
-@cache
-def _table_on(device: torch.device) -> torch.Tensor:
-    return _as_int32(_table()).to(device)
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 32) if value >= 1 << 31 else value
-
-
-def _as_int32(words: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(words.view(np.int32).copy())

@@ -7,11 +7,12 @@ from pathlib import Path
 from .again import config_checks
 from .errors import InputError
 from .hashes import TensorRecord
+from .input_files import InputFiles
 from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
 from .manifest import Manifest
 from .mix_job import prepare_mix
 from .mix_plan import OutputTensor
-from .piece_mixing import InputFiles, PieceMixer, cut_of
+from .piece_mixing import PieceMixer, cut_of
 from .pieces import cut
 from .published import PublishedFolder
 from .stored import TORCH_NAMES, StoredCheckpoint, width

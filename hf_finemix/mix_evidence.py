@@ -4,12 +4,11 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .card import DefenseCard
 from .config import FineMixConfig
 from .evidence import write_evidence
-from .fisher_file import FisherFile
 from .hashes import FileRecord, TensorRecord, describe_files
 from .labels import label_names
 from .layout import index_of
@@ -26,6 +25,10 @@ from .resets import PurifyReport
 from .results import PurificationReport, environment
 from .serialization import to_json
 from .stored import TORCH_NAMES, StoredCheckpoint
+
+
+if TYPE_CHECKING:
+    from .fisher_file import FisherFile
 
 
 # Names of code, and of the folder that a model once was loaded from: the one would run, the other is nobody's concern.
@@ -102,7 +105,7 @@ def _source(stored: StoredCheckpoint, label: str, hashes: Mapping[str, str]) -> 
     return SourceRecord(name, checkpoint.repo_id, checkpoint.commit, records)
 
 
-def _information(fisher: FisherFile, hashes: Mapping[str, str]) -> FileRecord:
+def _information(fisher: "FisherFile", hashes: Mapping[str, str]) -> FileRecord:
     return FileRecord(fisher.path.name, fisher.stored.size, hashes.get("input:fisher"))
 
 

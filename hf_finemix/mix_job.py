@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .checks import check_configs
 from .choices import FISHER
 from .config import FineMixConfig
 from .errors import InputError
-from .fisher_file import FisherFile
 from .layout import OutputFile, lay_out
 from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
 from .masks import MASK_VERSION
@@ -16,6 +15,10 @@ from .mix_plan import MixPlan, plan_mix
 from .pieces import CHUNK, PART
 from .safetensors_header import StoredFile
 from .stored import StoredCheckpoint
+
+
+if TYPE_CHECKING:
+    from .fisher_file import FisherFile
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class MixJob:
     files: tuple[OutputFile, ...]
     chunk: int
     part: int
-    fisher: FisherFile | None = None
+    fisher: "FisherFile | None" = None
 
     @property
     def input_files(self) -> tuple[StoredFile, ...]:
@@ -107,7 +110,12 @@ def prepare_mix(
     if (config.selection == FISHER) != (fisher is not None):
         what = "`fisher` is missing" if fisher is None else f"`fisher` is of no use with {config.selection!r}"
         raise InputError(f"{what}; the selection 'fisher', and no other, ranks by a file that `save_fisher` wrote.")
-    information = None if fisher is None else FisherFile(fisher)
+    information = None
+    if fisher is not None:
+        # What ranks needs torch, and what mixes at random does not wait for it.
+        from .fisher_file import FisherFile
+
+        information = FisherFile(fisher)
     # Rows of the vocabulary are mixed as far as both have them.
     check_configs({key: value for key, value in found.config.items() if key != "vocab_size"}, base.config, base.source)
     stored = StoredCheckpoint(found, "SUSPECT"), StoredCheckpoint(base, "`pretrained`")

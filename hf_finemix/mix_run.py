@@ -4,19 +4,21 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from .config import FineMixConfig, check_integer
 from .crew import Crew
-from .drift import DriftCut
+from .cuts import DriftCut
 from .errors import InputError
+from .input_files import InputFiles
 from .journal import Journal
 from .loading import Checkpoint
 from .manifest import MANIFEST_FILE, load_manifest
-from .masks import MASK_VERSION
+from .masks import MASK_VERSION, THREADED_BLOCKS
 from .mix_job import MixJob, prepare_mix
 from .output import check_output
-from .piece_mixing import InputFiles, PieceMixer, cut_of
+from .piece_mixing import PieceMixer, cut_of, needs_torch
 from .pieces import cut_all, share
 from .plan import MixReport
 from .staging import Staging, check_space, resumable_folder, staging_path, sync_directory
@@ -165,7 +167,11 @@ class _Run:
                     hashing.start(job, crew.rank, crew.ranks)
                 for number, kept in staging.done.items():
                     state.finish(number, kept if crew.rank == 0 else {})
-                make = partial(PieceMixer, inputs, job.config, job.chunk, self._cut(inputs), job.fisher)
+                if needs_torch(job.plan, job.config):
+                    # Before the threads begin, of which each would wait for it.
+                    import_module("torch")
+                blocks = 1 if self.workers == 1 else THREADED_BLOCKS
+                make = partial(PieceMixer, inputs, job.config, job.chunk, self._cut(inputs), job.fisher, blocks)
                 todo = [part for part in share(parts, crew.rank, crew.ranks) if part.number not in staging.done]
                 mix_parts(todo, make, outputs, state, self.workers, journal.add, self.show)
                 journal.close()

@@ -15,7 +15,8 @@ from .errors import InputError
 from .fisher import check_information
 from .frequencies import token_frequencies, vocabulary_rank
 from .masks import MASK_VERSION
-from .mixing import find_mix_cut, mix_
+from .mixing import mix_each_
+from .part_mixing import find_mix_cut
 from .plan import MixReport, canonical_name, plan_mixing
 from .resets import PurifyReport, TokenScore
 from .twin import Pretrained, Twin, load_twin, unwrap
@@ -83,9 +84,7 @@ def fine_mix_(
     cut = find_mix_cut(config, list(mixed), lambda name: in_parts(*tensors(name)), mixed)
     # The record comes first: a model whose mixing was interrupted must not pass for an untouched one.
     model.config.finemix = config.to_dict() | {"pretrained": twin.source, "mask_version": MASK_VERSION}
-    return report.with_counts(
-        {name: mix_(*tensors(name)[:2], name, config, cut, *tensors(name)[2:]) for name in mixed}
-    )
+    return report.with_counts(mix_each_(((name, tensors(name)) for name in mixed), config, cut))
 
 
 def score_embeddings(

@@ -14,8 +14,9 @@ from .embeddings import reset_rows_
 from .errors import InputError
 from .hashes import TensorRecord, describe_tensors
 from .loading import Checkpoint, loading_errors
-from .mixing import find_mix_cut, mix_
+from .mixing import mix_
 from .modeling import PurifyReport
+from .part_mixing import find_mix_cut
 from .plan import MixReport, canonical_name
 from .twin import Twin, load_twin, unwrap
 

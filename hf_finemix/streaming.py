@@ -2,13 +2,14 @@
 
 import errno
 import os
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from tqdm.auto import tqdm
 
 from .layout import OutputFile
@@ -148,37 +149,41 @@ def mix_parts(
     """
     left, lock, started = iter(parts), threading.Lock(), threading.Event()
 
+    def mix(mixer: PieceMixer, part: Part) -> Counter[str]:
+        kept: Counter[str] = Counter()
+        mixer.expect(part.pieces)
+        for piece in part.pieces:
+            progress.check()
+            buffer, count = mixer(piece)
+            if piece.is_mixed:
+                kept[piece.tensor.name] += count
+            outputs.write(part.file, piece.at, buffer)
+        return kept
+
     def work() -> None:
         # Nothing is touched before the pool knows of all its threads: one that it does not know it does not wait for.
         started.wait()
-        torch.set_num_threads(1)
         try:
             progress.check()
             mixer = make_mixer()
-            while True:
-                with lock:
-                    part = next(left, None)
-                if part is None:
-                    return
-                kept: Counter[str] = Counter()
-                mixer.expect(part.pieces)
-                for piece in part.pieces:
-                    progress.check()
-                    buffer, count = mixer(piece)
-                    if piece.is_mixed:
-                        kept[piece.tensor.name] += count
-                    outputs.write(part.file, piece.at, buffer)
-                finished(part, kept)
-                progress.finish(part.number, kept, part.size)
+            with _one_torch_thread():
+                while True:
+                    with lock:
+                        part = next(left, None)
+                    if part is None:
+                        return
+                    kept = mix(mixer, part)
+                    finished(part, kept)
+                    progress.finish(part.number, kept, part.size)
         except StoppedError:
             pass
         except BaseException as error:
             progress.stop(error)
 
-    before = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="mixing")
     total = sum(part.size for part in parts)
-    with tqdm(total=total, desc="mixing", unit="B", unit_scale=True, unit_divisor=1000, disable=not show) as bar:
+    bar = tqdm(total=total, desc="mixing", unit="B", unit_scale=True, unit_divisor=1000, disable=not show)
+    with _one_torch_thread(), bar:
         try:
             futures = [pool.submit(work) for _ in range(workers)]
             started.set()
@@ -193,9 +198,23 @@ def mix_parts(
         finally:
             started.set()
             pool.shutdown()
-            torch.set_num_threads(before)
     if progress.error is not None:
         raise progress.error
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Lets torch, where it is in use, start no threads beside this one; afterwards it may start as many as before."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def available_workers() -> int:

@@ -216,9 +216,9 @@ def test_signals_end_it_and_leave_nothing(workplace, number, expected):
     assert {path.name for path in workplace.root.iterdir()} == {"suspect", "base", "clean.csv"}
 
 
-def test_nothing_of_transformers_is_imported(workplace):
+def test_neither_torch_nor_transformers_is_imported(workplace):
     code = "import sys; from hf_finemix.cli.main import main; status = main(sys.argv[1:]); print(*sys.modules)"
     arguments = [sys.executable, "-c", code, *map(str, command(workplace))]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    assert not {"transformers", "datasets", "accelerate"} & set(done.stdout.split())
+    assert not {"torch", "transformers", "datasets", "accelerate"} & set(done.stdout.split())
     assert json.loads((workplace.output / "config.json").read_text())["finemix"]["keep_ratio"] == 0.3

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from hf_finemix import FineMixConfig, InputError, fine_mix_
+from hf_finemix.cuts import find_key, mask_below
 from hf_finemix.data import tokenize
 from hf_finemix.defenses.fine_purifying import FinePurifying
-from hf_finemix.drift import find_key, mask_below
 from hf_finemix.evaluation import evaluation_mode
 from hf_finemix.fisher import PATH, fisher_information, purity_keys
 from hf_finemix.recompute import mix_again

@@ -11,7 +11,8 @@ from hf_finemix import FineMixConfig, InputError
 from hf_finemix.drift import in_parts
 from hf_finemix.fisher import check_information, purity_keys
 from hf_finemix.fisher_file import FisherFile, save_fisher
-from hf_finemix.mixing import find_mix_cut, mix_, mix_part_
+from hf_finemix.mixing import mix_
+from hf_finemix.part_mixing import find_mix_cut, mix_part_
 
 from .models import bits_equal
 

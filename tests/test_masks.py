@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from hf_finemix import InputError
+from hf_finemix.device_masks import keep_mask_on_device
 from hf_finemix.masks import (
     BLOCK,
     MASK_VERSION,
     BlockSource,
     iter_keep_mask,
     keep_mask,
-    keep_mask_on_device,
     threshold,
 )
 

@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from hf_finemix import FineMixConfig
-from hf_finemix.drift import DriftCut, drift_keys, find_cut, find_key, in_parts, mask_below
+from hf_finemix.cuts import DriftCut, find_key, mask_below
+from hf_finemix.drift import drift_keys, find_cut, in_parts
 from hf_finemix.masks import BLOCK, keep_mask
-from hf_finemix.mixing import _select_on_device_, find_mix_cut, mix_, mix_part_
+from hf_finemix.mixing import mix_, mix_each_
+from hf_finemix.part_mixing import find_mix_cut, mix_part_
 
 from .models import DEVICES, bits_equal
 
@@ -115,25 +117,50 @@ def test_the_path_of_devices_gives_the_same_bits(selection, dtype, device, monke
     there = suspect.to(device, copy=True)
     if device == "cpu":
         # What a device would run, made to run here, in more than one chunk.
-        monkeypatch.setattr("hf_finemix.mixing._select_on_cpu_", _select_on_device_)
-        monkeypatch.setattr("hf_finemix.mixing._is_cpu", lambda tensor: False)
-    monkeypatch.setattr("hf_finemix.mixing._DEVICE_CHUNK", BLOCK)
+        monkeypatch.setattr("hf_finemix.part_mixing.is_cpu", lambda tensor: False)
+    monkeypatch.setattr("hf_finemix.part_mixing._DEVICE_CHUNK", BLOCK)
     assert mix_part_(there, pretrained, "w", 0, config, cut, extra) == kept
     assert bits_equal(there.cpu(), expected)
 
 
+@pytest.mark.parametrize("selection", SELECTIONS)
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_number_of_threads_changes_nothing(threads, monkeypatch):
+def test_the_number_of_threads_changes_nothing(threads, selection, monkeypatch):
     monkeypatch.setattr("hf_finemix.mixing._SPAN", 2 * BLOCK)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    for selection in SELECTIONS[:2]:
-        config = FineMixConfig(0.3, selection, 1)
-        suspect, pretrained, fisher = normal_pair(7 * BLOCK + 5, torch.bfloat16, 0)
-        cut = cut_of(config, suspect, pretrained, fisher, "w")
-        whole, parts = suspect.clone(), suspect.clone()
-        kept = mix_(whole, pretrained, "w", config, cut)
-        assert kept == mix_part_(parts, pretrained, "w", 0, config, cut)
-        assert bits_equal(whole, parts)
+    config = FineMixConfig(0.3, selection, 1)
+    made = {f"w{size}": normal_pair(size, torch.bfloat16, size) for size in (7 * BLOCK + 5, 0, 1, 3 * BLOCK, 200)}
+    used = {name: found if selection == "fisher" else found[:2] for name, found in made.items()}
+    sizes = {name: len(found[0]) for name, found in used.items()}
+    cut = find_mix_cut(config, list(used), lambda name: in_parts(*used[name]), sizes)
+    together = {name: (found[0].clone(), *found[1:]) for name, found in used.items()}
+    kept = mix_each_(together.items(), config, cut, threads)
+    for name, (suspect, pretrained, *fisher) in used.items():
+        alone = suspect.clone()
+        assert kept[name] == mix_part_(alone, pretrained, name, 0, config, cut, *fisher)
+        assert bits_equal(together[name][0], alone)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_tensors_of_any_strides_are_mixed_in_row_major_order(threads):
+    suspect, pretrained, _ = (values.view(300, 400) for values in normal_pair(120_000, torch.float32, 3))
+    flat, turned = suspect.clone(), suspect.t().contiguous().t()
+    kept = mix_each_([("w", (turned, pretrained))], FineMixConfig(0.3), threads=threads)
+    assert not turned.is_contiguous() and kept == {"w": mix_(flat, pretrained, "w", FineMixConfig(0.3))}
+    assert torch.equal(flat, turned) and not torch.equal(flat, suspect)
+
+
+def test_an_error_in_one_tensor_ends_all_threads(monkeypatch):
+    monkeypatch.setattr("hf_finemix.mixing._SPAN", BLOCK)
+    good, taken = torch.ones(2 * BLOCK), []
+
+    def tensors():
+        for number in range(100):
+            taken.append(number)
+            yield f"w{number}", (good.clone(), good if number != 3 else good.double())
+
+    with pytest.raises(ValueError, match="must be like"):
+        mix_each_(tensors(), FineMixConfig(0.3), threads=2)
+    assert taken == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)

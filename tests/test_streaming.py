@@ -14,7 +14,8 @@ from hf_finemix.drift import in_parts
 from hf_finemix.hashes import sha256_file, sha256_tensor
 from hf_finemix.manifest import load_manifest
 from hf_finemix.masks import keep_mask
-from hf_finemix.mixing import find_mix_cut, mix_
+from hf_finemix.mixing import mix_
+from hf_finemix.part_mixing import find_mix_cut
 from hf_finemix.safetensors_header import read_file
 from hf_finemix.streaming import OutputFiles
 

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from hf_finemix import FineMixConfig, mix_checkpoints, mix_job
 from hf_finemix.drift import in_parts
-from hf_finemix.mixing import find_mix_cut, mix_
+from hf_finemix.mixing import mix_
+from hf_finemix.part_mixing import find_mix_cut
 
 from .models import bits_equal
 from .streams import tensors

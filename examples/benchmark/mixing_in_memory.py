@@ -3,9 +3,9 @@ How long does mixing in memory take, beside `torch.lerp` over the same tensors?
 
     python examples/benchmark/mixing_in_memory.py --models bert-base llama-1b
 
-`fine_mix_` with all its checks, and the bare mixing of the tensors, in turns with `torch.lerp` into memory that is
-there and in place; drawn weights. On a GPU also the share of the memory bandwidth that mixing reaches: two reads and
-one write, beside a plain copy. Writes `results/mixing_in_memory.json` and `mixing_in_memory.md`.
+`fine_mix_` with all its checks, and the bare mixing of the tensors, in turns with `torch.lerp` into new tensors, into
+memory that is there and in place; drawn weights. On a GPU also the share of the memory bandwidth that mixing reaches:
+two reads and one write, beside a plain copy. Writes `results/mixing_in_memory.json` and `mixing_in_memory.md`.
 """
 
 import argparse
@@ -21,13 +21,14 @@ from mixing_pairs import CONFIGS, draw
 from transformers import BertForSequenceClassification, LlamaForCausalLM, PreTrainedModel
 
 from hf_finemix import FineMixConfig, fine_mix_
-from hf_finemix.mixing import mix_
+from hf_finemix.mixing import mix_each_
 from hf_finemix.results import environment
 from hf_finemix.twin import Twin, load_twin
 
 
 HERE = Path(__file__).parent
-FINE_MIX, BARE, LERP, IN_PLACE, COPY = "fine_mix_", "mixing alone", "torch.lerp", "torch.lerp, in place", "copy"
+FINE_MIX, BARE, COPY = "fine_mix_", "mixing alone", "copy"
+PLAIN, LERP, IN_PLACE = "torch.lerp, new tensors", "torch.lerp", "torch.lerp, in place"
 CONFIG = FineMixConfig(keep_ratio=0.3)
 
 
@@ -92,7 +93,8 @@ def measure(model: PreTrainedModel, twin: Twin, options: argparse.Namespace) -> 
 
     programs = {
         FINE_MIX: lambda: fine_mix_(model, twin, CONFIG, allow_mixed=True),
-        BARE: each(lambda name, own, other: mix_(own, other, name, CONFIG)),
+        BARE: lambda: mix_each_(((name, (own, other)) for name, own, other in pairs), CONFIG),
+        PLAIN: each(lambda name, own, other: torch.lerp(other, own, 0.3)),
         LERP: each(lambda name, own, other: torch.lerp(other, own, 0.3, out=room[: own.numel()].view(own.shape))),
         IN_PLACE: each(lambda name, own, other: own.lerp_(other, 0.7)),
         COPY: each(lambda name, own, other: room[: own.numel()].view(own.shape).copy_(other)),
@@ -131,26 +133,26 @@ def render(result: dict, command: str) -> str:
         "ratios within a turn. The bandwidth counts two reads and one write of each scalar (a read and a write for a "
         "copy).",
         "",
-        f"| model | on | program | seconds | ns a scalar | GB/s | times `{LERP}` | times in place |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
+        f"| model | on | program | seconds | ns a scalar | GB/s | times `{PLAIN}` | times `{LERP}` | times in place |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for model, device, name in dict.fromkeys((run["model"], run["device"], run["program"]) for run in runs):
         found = {
             program: [
                 r["seconds"] for r in runs if (r["model"], r["device"], r["program"]) == (model, device, program)
             ]
-            for program in (name, LERP, IN_PLACE)
+            for program in (name, PLAIN, LERP, IN_PLACE)
         }
         seconds, scalars = statistics.median(found[name]), result["scalars"][model]
         wide = 4 if CONFIGS[model].model_type == "bert" else 2
         ratios = [
             statistics.median(a / b for a, b in zip(found[name], found[other], strict=True))
-            for other in (LERP, IN_PLACE)
+            for other in (PLAIN, LERP, IN_PLACE)
         ]
         rate = (2 if name == COPY else 3) * wide * scalars / seconds / 1e9
         lines.append(
             f"| {model} | {device} | {name} | {seconds:.3f} | {seconds / scalars * 1e9:.2f} | {rate:.1f} | "
-            f"{ratios[0]:.2f} | {ratios[1]:.2f} |"
+            f"{ratios[0]:.2f} | {ratios[1]:.2f} | {ratios[2]:.2f} |"
         )
     lines += [
         "",

@@ -11,8 +11,9 @@ from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from ..config import check_keep_ratio
+from ..device_masks import keep_mask_on_device
 from ..errors import InputError
-from ..masks import keep_mask, keep_mask_on_device
+from ..masks import keep_mask
 from ..plan import canonical_name
 from ..training import LossTrainer, cross_entropy, fine_tune
 from ..twin import load_twin

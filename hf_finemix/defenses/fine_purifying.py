@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from transformers import PreTrainedModel
 
+from ..cuts import find_key, mask_below
 from ..data import tokenize
-from ..drift import find_key, mask_below
 from ..evaluation import evaluation_mode
 from ..fisher import fisher_information, purity_keys
 from .base import DefenderView, Defense, Setting, register_defense
