@@ -4,9 +4,9 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from .embeddings import rank_rows
 from .errors import InputError
 from .hashes import describe_tensors
 from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
@@ -14,11 +14,8 @@ from .manifest import Manifest
 from .modeling import plan, score_embeddings
 from .published import PublishedFolder
 from .recompute import load_pair, mix_again, named_tensors
-from .verification import DIFFERENT, NOT_AVAILABLE, SAME, Check
-
-
-# Near ties at the end of the ranking may fall either way on another machine.
-_TIE = 1e-9
+from .reset_checks import reset_checks
+from .verification import DIFFERENT, SAME, Check
 
 
 class Again:
@@ -66,37 +63,14 @@ class Again:
 
     def row_checks(self) -> list[Check]:
         """Returns whether the rows that were reset are the most suspicious ones."""
-        manifest, rows = self.manifest, set(self.manifest.purified_rows)
-        item = f"{len(rows)} of {manifest.embedding}"
-        vocabulary = 0 if self.twin.embedding is None else len(self.twin.tensors[self.twin.embedding])
-        if len(rows) != min(manifest.config.purify_top_k, vocabulary):
-            return [Check("reset rows", item, DIFFERENT, "the settings ask for another number")]
-        if not rows:
-            return []
-        if manifest.embedding != self.twin.embedding:
-            return [Check("reset rows", item, DIFFERENT, "this is not the word embedding")]
-        if manifest.frequencies not in ("vocabulary", "wordfreq"):
-            return [Check("reset rows", item, NOT_AVAILABLE, "their token counts are not part of the model")]
-        try:
-            # A trainer without a tokenizer ranks without one.
-            same = any(self._are_highest(rows, tokenizer) for tokenizer in (self.tokenizer, None))
-        except InputError as error:
-            return [Check("reset rows", item, NOT_AVAILABLE, str(error))]
-        return [
-            Check("reset rows", item, SAME) if same else Check("reset rows", item, DIFFERENT, "others rank higher")
-        ]
+        manifest, twin = self.manifest, self.twin
+        vocabulary = 0 if twin.embedding is None else len(twin.tensors[twin.embedding])
+        floor = manifest.config.frequency_floor
 
-    def _are_highest(self, rows: set[int], tokenizer: PreTrainedTokenizerBase | None) -> bool:
-        manifest, floor = self.manifest, self.manifest.config.frequency_floor
-        if tokenizer is None and manifest.frequencies != "vocabulary":
-            return False
-        scores = score_embeddings(
-            self.model, self.twin, manifest.frequencies, tokenizer=tokenizer, frequency_floor=floor
-        )
-        if not rows <= set(range(len(scores))):
-            return False
-        last = scores[rank_rows(scores)[len(rows) - 1]]
-        return min(scores[row] for row in rows) >= last * (1 - _TIE)
+        def scores(tokenizer: PreTrainedTokenizerBase | None) -> np.ndarray:
+            return score_embeddings(self.model, twin, manifest.frequencies, tokenizer=tokenizer, frequency_floor=floor)
+
+        return reset_checks(manifest, twin.embedding, vocabulary, self.tokenizer, scores)
 
 
 def config_checks(

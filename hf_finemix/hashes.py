@@ -85,7 +85,7 @@ def sha256_tensor(tensor: "torch.Tensor") -> str:
 def describe_tensors(tensors: Sequence[tuple[str, "torch.Tensor"]]) -> tuple[TensorRecord, ...]:
     """Returns a record of each named tensor, in the given order; several are read at a time."""
 
-    def describe(item: tuple[str, torch.Tensor]) -> TensorRecord:
+    def describe(item: "tuple[str, torch.Tensor]") -> TensorRecord:
         name, tensor = item
         dtype = str(tensor.dtype).removeprefix("torch.")
         return TensorRecord(name, dtype, tuple(tensor.shape), sha256_tensor(tensor))

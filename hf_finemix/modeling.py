@@ -125,7 +125,7 @@ def score_embeddings(
     check_finite([(twin.embedding, weight)], "model")
     check_finite([(twin.embedding, twin.tensors[twin.embedding])], "pretrained")
     if frequencies is None or isinstance(frequencies, str):
-        frequencies = _frequencies(frequencies or "vocabulary", tokenizer, len(weight))
+        frequencies = count_tokens(frequencies or "vocabulary", tokenizer, len(weight))
     frequencies = _one_per_row("frequencies", frequencies, len(weight))
     return embedding_scores(weight, twin.tensors[twin.embedding], frequencies, frequency_floor)
 
@@ -208,7 +208,18 @@ def _one_per_row(argument: str, values: np.ndarray, rows: int) -> np.ndarray:
     return values
 
 
-def _frequencies(source: str, tokenizer: PreTrainedTokenizerBase | None, size: int) -> np.ndarray:
+def count_tokens(source: str, tokenizer: PreTrainedTokenizerBase | None, size: int) -> np.ndarray:
+    """
+    Returns the count of each token, with or without a tokenizer; see [`~hf_finemix.frequencies.token_frequencies`].
+
+    Args:
+        source (`str`): Where the counts come from.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): All sources but `"vocabulary"` need it.
+        size (`int`): Number of rows of the word embedding.
+
+    Raises:
+        InputError: If the tokenizer is missing, or the source cannot be used.
+    """
     if tokenizer is not None:
         return token_frequencies(source, tokenizer, size)
     if source != "vocabulary":

@@ -27,7 +27,7 @@ _WIDEST = 8
 
 def needs_torch(plan: MixPlan, config: FineMixConfig) -> bool:
     """Tells whether the pieces of a plan are mixed with the help of torch: ranked, or converted to another dtype."""
-    return config.selection != "random" or any(_converts(tensor) for tensor in plan.mixed.values())
+    return config.selection != "random" or any(converts(tensor) for tensor in plan.mixed.values())
 
 
 class PieceMixer:
@@ -89,6 +89,11 @@ class PieceMixer:
                 wide = width(place[1].dtype)
                 self._files.expect(place[0].path, place[1].start + piece.start * wide, piece.count * wide)
 
+    @property
+    def pretrained(self) -> memoryview:
+        """The pretrained bytes of the piece that was mixed last, in the suspect's dtype, and more behind them."""
+        return self._base.data
+
     def read(self, piece: Piece) -> "tuple[torch.Tensor, ...]":
         """
         Reads what a mixed piece is made from, each of shape (count,); the next call overwrites it.
@@ -102,7 +107,7 @@ class PieceMixer:
         """
         import torch
 
-        pair = tuple(_tensor(bits, piece.tensor.suspect[1].dtype) for bits in self._read_pair(piece))
+        pair = tuple(as_tensor(bits, piece.tensor.suspect[1].dtype) for bits in self._read_pair(piece))
         if self._fisher is None:
             return pair
         from .fisher import check_values
@@ -118,11 +123,11 @@ class PieceMixer:
         own, base = tensor.suspect[1].dtype, tensor.pretrained[1].dtype
         kind = f"<u{width(own)}"
         suspect = self._read(self._own, tensor.suspect, piece).view(kind)
-        pretrained = self._read(self._raw if _converts(tensor) else self._base, tensor.pretrained, piece)
+        pretrained = self._read(self._raw if converts(tensor) else self._base, tensor.pretrained, piece)
         self._check(suspect, own, "suspect", tensor.parameter)
-        if _converts(tensor):
+        if converts(tensor):
             there = self._base[: piece.size]
-            _tensor(there, own).copy_(_tensor(pretrained, base))
+            as_tensor(there, own).copy_(as_tensor(pretrained, base))
             pretrained = there
         # After the conversion, as of a model that was loaded: a number may be too large for the suspect's dtype.
         self._check(pretrained.view(kind), own, "pretrained", tensor.parameter)
@@ -147,15 +152,22 @@ class PieceMixer:
             from .checks import check_finite
 
             # The sum may have overflowed by itself: this looks at each scalar, and says which tensor it is.
-            check_finite([(name, _tensor(bits, dtype))], argument)
+            check_finite([(name, as_tensor(bits, dtype))], argument)
 
 
-def _converts(tensor: OutputTensor) -> bool:
+def converts(tensor: OutputTensor) -> bool:
+    """Tells whether the pretrained values of a mixed tensor are stored in another dtype than the suspect's."""
     return tensor.suspect[1].dtype != tensor.pretrained[1].dtype
 
 
-def _tensor(bits: np.ndarray, dtype: str) -> "torch.Tensor":
-    """Returns scalars as a tensor in the same memory."""
+def as_tensor(bits: np.ndarray, dtype: str) -> "torch.Tensor":
+    """
+    Returns scalars as a tensor in the same memory.
+
+    Args:
+        bits (`np.ndarray`): The scalars as integers or bytes, shape (n,).
+        dtype (`str`): What they are, as safetensors names it.
+    """
     import torch
 
     return torch.from_numpy(bits.view(np.uint8)).view(getattr(torch, TORCH_NAMES[dtype]))

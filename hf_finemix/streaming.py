@@ -166,7 +166,7 @@ def mix_parts(
         try:
             progress.check()
             mixer = make_mixer()
-            with _one_torch_thread():
+            with one_torch_thread():
                 while True:
                     with lock:
                         part = next(left, None)
@@ -183,7 +183,7 @@ def mix_parts(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="mixing")
     total = sum(part.size for part in parts)
     bar = tqdm(total=total, desc="mixing", unit="B", unit_scale=True, unit_divisor=1000, disable=not show)
-    with _one_torch_thread(), bar:
+    with one_torch_thread(), bar:
         try:
             futures = [pool.submit(work) for _ in range(workers)]
             started.set()
@@ -203,7 +203,7 @@ def mix_parts(
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
     """Lets torch, where it is in use, start no threads beside this one; afterwards it may start as many as before."""
     torch = sys.modules.get("torch")
     if torch is None:

@@ -10,9 +10,9 @@ from .hashes import sha256_file
 from .loading import Checkpoint, resolve_checkpoint
 from .manifest import Manifest, SourceRecord, load_manifest
 from .masks import MASK_VERSION
-from .mix_again import MixAgain
 from .published import check_outputs, check_publisher, check_report, compare_files, open_published
 from .retrain import retrain
+from .stored_again import StoredAgain
 from .verification import DIFFERENT, NOT_AVAILABLE, SAME, Check, Verification
 
 
@@ -90,9 +90,7 @@ def verify(
     else:
         reason = ""
         try:
-            inputs = found["suspect"], found["pretrained"]
-            is_mix = manifest.made_by == "mix"
-            again = MixAgain(manifest, *inputs, fisher) if is_mix else Again(manifest, *inputs)
+            again = _again(manifest, found["suspect"], found["pretrained"], fisher)
             tensor_checks, moved = again.tensor_checks(published)
             checks += [*tensor_checks, *again.row_checks(), *again.config_checks(published)]
             if not manifest.fine_tuned:
@@ -110,6 +108,22 @@ def verify(
                 published, manifest, found, clean_dataset, evaluation_dataset, unlabeled_dataset, progress
             )
     return Verification(published.label, tuple(checks), _settings(manifest), manifest.fine_tuned, moved)
+
+
+def _again(
+    manifest: Manifest, suspect: Checkpoint, pretrained: Checkpoint, fisher: str | Path | None
+) -> StoredAgain | Again:
+    """Mixes again without loading a model where that gives the same."""
+    if manifest.made_by == "mix":
+        return StoredAgain(manifest, suspect, pretrained, fisher)
+    try:
+        again = StoredAgain(manifest, suspect, pretrained)
+        if again.is_what_was_loaded():
+            return again
+    except InputError:
+        # What cannot be mixed from its files may well be once it is loaded, or there is more to say of it.
+        pass
+    return Again(manifest, suspect, pretrained)
 
 
 def _fisher_checks(manifest: Manifest, fisher: str | Path | None) -> list[Check]:
