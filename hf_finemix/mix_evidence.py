@@ -17,7 +17,8 @@ from .loading import CONFIG_FILE, TOKENIZER_FILES, Checkpoint
 from .manifest import Manifest, SourceRecord
 from .masks import MASK_VERSION
 from .mix_job import MixJob
-from .mix_plan import MixPlan, architecture_of
+from .mix_plan import MixPlan
+from .model_names import architecture_of
 from .output import replace_text
 from .plan import MixReport
 from .publishable import GENERATION_FILE

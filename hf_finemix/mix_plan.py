@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .config import FineMixConfig
 from .errors import InputError
+from .model_names import architecture_of, as_loaded, base_prefix, model_class
 from .plan import MIXED, MixReport, plan_mixing
 from .stored import Place, StoredCheckpoint, same_bytes
 from .tensor_names import WordEmbedding, find_embedding, pair_names, vocabulary_size
@@ -47,7 +48,7 @@ class MixPlan:
     Args:
         report ([`~hf_finemix.plan.MixReport`]): Each parameter and buffer with what is done to it and why.
         tensors (`tuple[OutputTensor, ...]`): All tensors of the output, in the order of the suspect's files.
-        embedding (`str`): Canonical name of the word embedding.
+        embedding (`str`): Canonical name of the word embedding; empty if there is none.
     """
 
     report: MixReport
@@ -85,7 +86,8 @@ def plan_mix(suspect: StoredCheckpoint, pretrained: StoredCheckpoint, config: Fi
         InputError: If the base does not fit, no word embedding is found, or `exclude` matches no parameter.
     """
     _refuse_experts(suspect)
-    found = _embedding(suspect), _embedding(pretrained)
+    suspect, pretrained = as_loaded(suspect), as_loaded(pretrained)
+    found = _embeddings(suspect, pretrained)
     base_shapes = _fit_vocabulary(suspect.shapes, pretrained.shapes, found)
     tied = _tied(suspect, found[0].name)
     shapes = {name: shape for name, shape in suspect.shapes.items() if name not in tied}
@@ -107,14 +109,14 @@ def plan_mix(suspect: StoredCheckpoint, pretrained: StoredCheckpoint, config: Fi
     tensors = []
     for name, place in suspect.tensors.items():
         parameter = tied.get(name, name)
+        # In the file a tensor is called as before, so that whoever could load the suspect can load this.
+        there = suspect.file_names.get(name, prefix + name)
         if prefix + parameter not in mixed:
-            tensors.append(OutputTensor(prefix + name, prefix + parameter, place))
+            tensors.append(OutputTensor(there, prefix + parameter, place))
             continue
         base = pretrained.tensors[counterparts[parameter]]
-        tensors.append(
-            OutputTensor(prefix + name, prefix + parameter, place, base, min(place[1].numel, base[1].numel))
-        )
-    return MixPlan(report, tuple(tensors), prefix + found[0].name)
+        tensors.append(OutputTensor(there, prefix + parameter, place, base, min(place[1].numel, base[1].numel)))
+    return MixPlan(report, tuple(tensors), found[0].name and prefix + found[0].name)
 
 
 def _refuse_experts(suspect: StoredCheckpoint) -> None:
@@ -126,14 +128,23 @@ def _refuse_experts(suspect: StoredCheckpoint) -> None:
         )
 
 
-def _embedding(stored: StoredCheckpoint) -> WordEmbedding:
-    found = find_embedding(stored.shapes, vocabulary_size(stored.checkpoint.config))
-    if found is None:
-        raise InputError(
-            f"{stored.what} has no word embedding of a usual name, by which its tensors are told apart; load the "
-            "model and use `fine_mix_`."
+def _embeddings(suspect: StoredCheckpoint, pretrained: StoredCheckpoint) -> tuple[WordEmbedding, WordEmbedding]:
+    """Finds the word embeddings, or of models of images and sound what the names of their base models begin with."""
+    pair = suspect, pretrained
+    found = [find_embedding(stored.shapes, vocabulary_size(stored.checkpoint.config)) for stored in pair]
+    if found == [None, None] and not any(vocabulary_size(stored.checkpoint.config) for stored in pair):
+        prefixes = [f"{model_class(stored).base_model_prefix}." for stored in pair]
+        return tuple(
+            WordEmbedding("", prefix if any(name.startswith(prefix) for name in stored.shapes) else "")
+            for prefix, stored in zip(prefixes, pair, strict=True)
         )
-    return found
+    for stored, embedding in zip(pair, found, strict=True):
+        if embedding is None:
+            raise InputError(
+                f"{stored.what} has no word embedding of a usual name, by which its tensors are told apart; load the "
+                "model and use `fine_mix_`."
+            )
+    return tuple(found)
 
 
 def _fit_vocabulary(
@@ -142,6 +153,8 @@ def _fit_vocabulary(
     found: tuple[WordEmbedding, WordEmbedding],
 ) -> dict[str, tuple[int, ...]]:
     """Gives what has one row a token the suspect's number of rows: tokens are added at the end, others are mixed."""
+    if not found[0].name:
+        return dict(pretrained)
     own, base = suspect[found[0].name], pretrained[found[1].name]
     if own[0] == base[0] or own[1:] != base[1:]:
         return dict(pretrained)
@@ -171,32 +184,5 @@ def _tied(suspect: StoredCheckpoint, embedding: str) -> dict[str, str]:
 
 def _missing_prefix(suspect: StoredCheckpoint, embedding: WordEmbedding) -> str:
     """Returns what the model's names begin with if its files lack it: some are stored like the base model alone."""
-    architecture = architecture_of(suspect)
-    if embedding.prefix or _BARE.fullmatch(architecture):
-        return ""
-    # Only such files take the seconds that this import takes.
-    import torch
-    import transformers
-
-    from .loading import loading_errors
-
-    cls = getattr(transformers, architecture, None)
-    if not isinstance(cls, type) or not issubclass(cls, transformers.PreTrainedModel):
-        raise InputError(f"{suspect.what} is a {architecture!r}, which is no model class of transformers.")
-    with loading_errors(suspect.what), torch.device("meta"):
-        model = cls(cls.config_class.from_dict(suspect.checkpoint.config))
-    return "" if model.base_model is model else f"{model.base_model_prefix}."
-
-
-def architecture_of(stored: StoredCheckpoint) -> str:
-    """
-    Returns the class of transformers that a checkpoint is of.
-
-    Raises:
-        InputError: If its config.json names none.
-    """
-    named = stored.checkpoint.config.get("architectures")
-    name = named[0] if isinstance(named, list) and named else None
-    if not isinstance(name, str) or not name.isidentifier():
-        raise InputError(f"{stored.what} has the architecture {name!r} in its config.json, but must name a class.")
-    return name
+    # Only such files take the seconds that a look at the model takes.
+    return "" if embedding.prefix or _BARE.fullmatch(architecture_of(suspect)) else base_prefix(suspect)

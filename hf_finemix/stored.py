@@ -1,6 +1,8 @@
 """A checkpoint as it lies on the disk: all its tensors by name, without reading one of them."""
 
+import copy
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from .errors import InputError
@@ -30,6 +32,7 @@ class StoredCheckpoint:
         files (`tuple[StoredFile, ...]`): Its files of weights.
         tensors (`dict[str, Place]`): Each tensor, with its file, by its present-day name.
         shapes (`dict[str, tuple[int, ...]]`): Shapes of the floating-point tensors that are no buffers.
+        file_names (`dict[str, str]`): Where names are not those of the files, the names there.
 
     Raises:
         InputError: If a file is damaged, a tensor is in a format of less than 16 bits or in two places, or the index
@@ -41,6 +44,7 @@ class StoredCheckpoint:
         self.what = f"{argument} {checkpoint.source!r}"
         self.files = tuple(read_file(path, self.what) for path in checkpoint.weights)
         self.tensors: dict[str, Place] = {}
+        self.file_names: dict[str, str] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         for file in self.files:
             for tensor in file.tensors:
@@ -65,6 +69,14 @@ class StoredCheckpoint:
         for name, file in index["weight_map"].items():
             if (name, file) not in held:
                 raise InputError(f"{self.what} has an index that says {name} is in {file}, where it is not.")
+
+    def renamed(self, names: Mapping[str, str]) -> "StoredCheckpoint":
+        """Returns the same checkpoint with other names, given by its own ones."""
+        other = copy.copy(self)
+        other.file_names = {new: name for name, new in names.items()}
+        other.tensors = {names[name]: place for name, place in self.tensors.items()}
+        other.shapes = {names[name]: shape for name, shape in self.shapes.items()}
+        return other
 
     def holds(self, name: str, place: Place) -> bool:
         """Tells whether a tensor is one of another checkpoint: dtype, shape and every byte."""

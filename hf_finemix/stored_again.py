@@ -21,7 +21,8 @@ from .input_files import InputFiles
 from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
 from .manifest import Manifest
 from .mix_job import prepare_mix
-from .mix_plan import OutputTensor, architecture_of
+from .mix_plan import OutputTensor
+from .model_names import architecture_of
 from .modeling import count_tokens
 from .piece_mixing import PieceMixer, as_tensor, converts, cut_of
 from .pieces import CHUNK, Piece, cut
@@ -81,8 +82,11 @@ class StoredAgain:
         # A base in another dtype is rounded on its way through the widest one of the model.
         dtypes = {place[1].dtype for place in self._job.suspect.tensors.values()} & TORCH_NAMES.keys()
         is_rounded_once = len(dtypes) == 1 or not any(converts(tensor) for tensor in mixed.values())
+        # What saves a model leaves out all but one of the names of a tied tensor.
+        is_stored_once = len({tensor.parameter for tensor in plan.tensors}) == len(plan.tensors)
         return (
             is_rounded_once
+            and is_stored_once
             and manifest.architecture == architecture_of(self._job.suspect)
             and stored == {record.name: (record.dtype, record.shape) for record in manifest.mixed_tensors}
             and all(tensor.mixed == tensor.suspect[1].numel for tensor in mixed.values())
@@ -119,9 +123,10 @@ class StoredAgain:
         others = [tensor for tensor in plan.tensors if tensor.parameter not in mixed]
         wanted = {tensor.name for tensor in plan.tensors}
         if self.manifest.made_by != "mix":
-            # What saves a model leaves out buffers, and tied tensors but for the first.
-            wanted = {record.name for record in plan.report.parameters if record.action != COPIED}
-            others = [tensor for tensor in others if tensor.name in wanted]
+            # What saves a model leaves out buffers.
+            buffers = {record.name for record in plan.report.parameters if record.action == COPIED}
+            others = [tensor for tensor in others if tensor.parameter not in buffers]
+            wanted = {tensor.name for tensor in plan.tensors if tensor.parameter not in buffers}
         if output is None or output.tensors.keys() != wanted:
             return False
         return all(output.holds(tensor.name, tensor.suspect) for tensor in others)

@@ -27,6 +27,8 @@ _EMBEDDING = re.compile(
     r"(?P<prefix>(?:[^.]+\.)*?)(?:(?:encoder|decoder)\.)?(?:embeddings\.)?"
     rf"(?P<kind>{'|'.join(_EMBEDDINGS)})\.weight"
 )
+# Top-level modules of heads, which models have beside the parts of a base that has no name of its own.
+_HEADS = ("classification_head", "classifier", "lm_head", "qa_outputs", "score")
 _LEGACY = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 # Old checkpoints store these beside the parameters; models compute them.
 _BUFFER = re.compile(r"(?:^|\.)(?:inv_freq|masked_bias|position_ids|token_type_ids)$|\.attn\.bias$")
@@ -38,7 +40,7 @@ class WordEmbedding:
     The word embedding of a checkpoint.
 
     Args:
-        name (`str`): Name of the tensor.
+        name (`str`): Name of the tensor; empty in a model of images or sound, which has none.
         prefix (`str`): What the names of the base model's tensors begin with, such as `"bert."`; may be empty.
     """
 
@@ -55,6 +57,18 @@ def is_buffer(name: str, shape: tuple[int, ...]) -> bool:
     """Tells whether a tensor is no parameter: attention masks and the like in old checkpoints."""
     # GPT-2's mask has four dimensions; a bias of that name has one.
     return bool(_BUFFER.search(name)) and not (name.endswith(".attn.bias") and len(shape) < 4)
+
+
+def may_be_absent(name: str, prefix: str) -> bool:
+    """
+    Tells whether a parameter may do without a pretrained counterpart: the head is the task's own, and so is a pooler.
+
+    Args:
+        name (`str`): Canonical name of the parameter.
+        prefix (`str`): What the names of the base model's parameters begin with; empty if it has no name.
+    """
+    parts = name.split(".")
+    return not name.startswith(prefix) or "pooler" in parts or (not prefix and parts[0] in _HEADS)
 
 
 def vocabulary_size(config: Mapping[str, Any]) -> int | None:
@@ -117,8 +131,8 @@ def pair_names(
             continue
         has_other = other in pretrained
         absent[name] = f"{'another shape' if has_other else 'not'} in the pretrained checkpoint"
-        # The head is the task's own and a base may lack the pooler; any other gap means another model.
-        if name.startswith(embeddings[0].prefix) and "pooler" not in name.split("."):
+        # Any other gap means another model.
+        if not may_be_absent(name, embeddings[0].prefix):
             raise InputError(
                 f"`pretrained` {sources[1]!r} does not fit: {name} is {absent[name]}; "
                 "give the weights that the suspect was fine-tuned from."
@@ -147,7 +161,7 @@ def _check_complete(
     modules = {name.removeprefix(own.prefix).split(".")[0] for name in suspect if name.startswith(own.prefix)}
     for name, shape in pretrained.items():
         rest = name.removeprefix(base.prefix)
-        needed = name.startswith(base.prefix) and rest.split(".")[0] in modules and shape != pretrained[base.name]
+        needed = name.startswith(base.prefix) and rest.split(".")[0] in modules and shape != pretrained.get(base.name)
         if needed and name not in paired:
             raise InputError(f"SUSPECT {source!r} lacks weights, among them {own.prefix + rest}.")
 

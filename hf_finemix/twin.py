@@ -15,6 +15,7 @@ from .checks import check_configs, check_model
 from .errors import InputError
 from .loading import Checkpoint, loading_errors, resolve_checkpoint, without_path
 from .plan import canonical_name
+from .tensor_names import may_be_absent
 
 
 Pretrained = str | Path | Checkpoint | PreTrainedModel
@@ -141,8 +142,8 @@ def _build(
             found[name] = counterpart.detach().to("cpu", parameter.dtype)
             continue
         without[name] = absent.get(name, "another shape in the pretrained model")
-        # The head is the task's own and a base may lack the pooler; any other gap means another model.
-        if name.startswith(prefix) and "pooler" not in name.split("."):
+        # Any other gap means another model.
+        if not may_be_absent(name, prefix):
             raise InputError(
                 f"`pretrained` {source!r} does not fit: {name} is {without[name]}; "
                 "give the weights that the suspect was fine-tuned from."
