@@ -8,8 +8,8 @@ import numpy as np
 from .masks import BlockSource, Workspace
 
 
-# Sixteen bits without their sign, moved up by one: from here on they stand for infinity or no number.
-_INFINITE_HALF = {"BF16": 0x7F80 << 1, "F16": 0x7C00 << 1}
+# Sixteen bits without a sign: from here on they stand for infinity or no number.
+_INFINITE_HALF = {"BF16": 0x7F80, "F16": 0x7C00}
 
 # Bytes that are selected at once: three times as many stay in a processor's cache.
 _SELECTED = 1 << 19
@@ -80,18 +80,19 @@ def select_(values: np.ndarray, source: np.ndarray, keeps: Keeps, workspace: Wor
     return kept
 
 
-def seems_finite(bits: np.ndarray, dtype: str, scratch: np.ndarray) -> bool:
+def seems_finite(bits: np.ndarray, dtype: str) -> bool:
     """
     Tells whether scalars hold neither NaN nor infinity; of 32 bits and more, `False` may also come from a large sum.
 
     Args:
-        bits (`np.ndarray`): The scalars as unsigned integers, shape (n,).
+        bits (`np.ndarray`): The scalars as unsigned integers, shape (n,); few enough for a cache to hold.
         dtype (`str`): What they are, as safetensors names it: F64, F32, F16 or BF16.
-        scratch (`np.ndarray`): `uint16`, with room for n scalars of 16 bits.
     """
+    if not len(bits):
+        return True
     if dtype in _INFINITE_HALF:
-        shifted = scratch[: len(bits)]
-        np.left_shift(bits, 1, out=shifted)
-        return not len(bits) or int(shifted.max()) < _INFINITE_HALF[dtype]
+        # As signed numbers those without a sign come last, as unsigned ones those with it.
+        infinite = _INFINITE_HALF[dtype]
+        return int(bits.view("<i2").max()) < infinite and int(bits.max()) < infinite + 0x8000
     with np.errstate(over="ignore", invalid="ignore"):
         return math.isfinite(float(bits.view(f"<f{bits.itemsize}").sum()))

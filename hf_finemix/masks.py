@@ -27,7 +27,7 @@ MASK_VERSION = 1
 BLOCK = 1 << 16
 # Blocks that each of several threads draws at once: they share an interpreter, and wait for it less often with more.
 # A single thread is fastest with one block, which its cache holds.
-THREADED_BLOCKS = 4
+THREADED_BLOCKS = 8
 
 # One more than what a half word can hold.
 HALF_RANGE = 1 << 16
@@ -157,7 +157,7 @@ def iter_keep_mask(
         stop (`int`): Offset after the last scalar.
         keep_ratio (`float`): Share of scalars to keep, in [0, 1].
         seed (`int`): Seed of the draw.
-        blocks_per_chunk (`int`, *optional*, defaults to 4): How many blocks make a chunk; no effect on the bits.
+        blocks_per_chunk (`int`, *optional*, defaults to 8): How many blocks make a chunk; no effect on the bits.
 
     Yields:
         `tuple[int, int, np.ndarray]`: Offsets of the chunk's first and one after its last scalar, and the mask

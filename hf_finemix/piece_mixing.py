@@ -56,8 +56,8 @@ class PieceMixer:
         self._workspace = Workspace(blocks)
         # Of a piece of one scalar, however small a chunk is, there is room for the widest.
         self._own, self._base, self._raw = (np.empty(max(chunk, _WIDEST), dtype=np.uint8) for _ in range(3))
-        self._scratch = np.empty(max(chunk, _WIDEST) // 2, dtype=np.uint16)
-        self._information = np.empty(0 if fisher is None else len(self._scratch) * 4, dtype=np.uint8)
+        # Float32, beside scalars of as little as 16 bits.
+        self._information = np.empty(0 if fisher is None else max(chunk, _WIDEST) * 2, dtype=np.uint8)
 
     def __call__(self, piece: Piece) -> tuple[memoryview, int]:
         """
@@ -148,7 +148,7 @@ class PieceMixer:
         return there
 
     def _check(self, bits: np.ndarray, dtype: str, argument: str, name: str) -> None:
-        if not seems_finite(bits, dtype, self._scratch):
+        if not seems_finite(bits, dtype):
             from .checks import check_finite
 
             # The sum may have overflowed by itself: this looks at each scalar, and says which tensor it is.
