@@ -342,7 +342,7 @@ def test_an_interrupted_mixing_does_not_pass_for_an_untouched_model(monkeypatch)
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hf_finemix.modeling.mix_", interrupt)
+    monkeypatch.setattr("hf_finemix.modeling.mix_each_", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fine_mix_(model, base)
     monkeypatch.undo()
