@@ -11,6 +11,7 @@ from ._version import __version__
 
 
 _MODULES = {
+    "adapter_models": ("merge_adapter",),
     "attacks.base": ("Attack", "AttackerView", "register_attack"),
     "attacks.trigger": ("Trigger",),
     "card": ("DefenseCard", "render_card"),
@@ -66,6 +67,7 @@ __all__ = [
     "embedding_scores",
     "evaluate_model",
     "fine_mix_",
+    "merge_adapter",
     "mix_checkpoints",
     "publish",
     "purify",
@@ -79,6 +81,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from .adapter_models import merge_adapter
     from .attacks.base import Attack, AttackerView, register_attack
     from .attacks.trigger import Trigger
     from .card import DefenseCard, render_card

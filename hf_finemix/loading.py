@@ -8,7 +8,7 @@ fetched. Whatever was fetched is then loaded from the local folder, without a fu
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,11 +49,11 @@ TOKENIZER_FILES = (
 )
 # A card is read for the licence that it states; nothing else of it counts.
 CARD_FILE = "README.md"
-_ADAPTER_FILE = "adapter_config.json"
+ADAPTER_CONFIG_FILE = "adapter_config.json"
 _FETCHED = (
     CONFIG_FILE,
     CARD_FILE,
-    _ADAPTER_FILE,
+    ADAPTER_CONFIG_FILE,
     WEIGHTS_FILE,
     INDEX_FILE,
     "model-*-of-*.safetensors",
@@ -118,22 +118,43 @@ def resolve_checkpoint(source: str | Path, argument: str) -> Checkpoint:
         InputError: If nothing is there, the Hub does not answer, or the files are no plain safetensors model.
     """
     text = str(source)
-    # Those of `os.path` never fail; the methods of `Path` do on an unknown `~user` and on names that are too long.
-    folder = Path(os.path.expanduser(text))
-    repo_id = commit = None
-    if not text or not os.path.isdir(folder):
-        from huggingface_hub import HfApi, snapshot_download
-
-        repo_id, revision = split_hub_id(source, argument)
-        with download_errors(argument, repo_id, revision):
-            commit = HfApi().resolve_revision(repo_id, revision=revision).resolved
-            folder = Path(snapshot_download(repo_id, revision=commit, allow_patterns=list(_FETCHED)))
-    if (folder / _ADAPTER_FILE).exists():
-        raise InputError(f"{argument} {text!r} is an adapter; merge it into its base model first.")
-    config = _read_json(folder / CONFIG_FILE, f"{argument} {text!r}")
+    folder, repo_id, commit = locate(source, argument, _FETCHED)
+    if (folder / ADAPTER_CONFIG_FILE).exists():
+        raise InputError(
+            f"{argument} {text!r} is an adapter; merge it into its base model with `hf-finemix merge` first."
+        )
+    config = read_json_object(folder / CONFIG_FILE, f"{argument} {text!r}")
     _check_config(config, f"{argument} {text!r}")
     weights = _find_weights(folder, f"{argument} {text!r}")
     return Checkpoint(text, folder, config, weights, repo_id, commit)
+
+
+def locate(source: str | Path, argument: str, names: Iterable[str]) -> tuple[Path, str | None, str | None]:
+    """
+    Finds a folder, fetching files of a repository if there is none of that name.
+
+    Args:
+        source (`str` or `Path`): A local folder, a Hub id, or `id@revision`.
+        argument (`str`): Name of the argument, for messages.
+        names (`Iterable[str]`): Patterns of the files to fetch.
+
+    Returns:
+        `tuple[Path, str | None, str | None]`: The folder, and Hub id and commit if it came from there.
+
+    Raises:
+        InputError: If nothing is there, or the Hub does not answer.
+    """
+    text = str(source)
+    # Those of `os.path` never fail; the methods of `Path` do on an unknown `~user` and on names that are too long.
+    folder = Path(os.path.expanduser(text))
+    if text and os.path.isdir(folder):
+        return folder, None, None
+    from huggingface_hub import HfApi, snapshot_download
+
+    repo_id, revision = split_hub_id(source, argument)
+    with download_errors(argument, repo_id, revision):
+        commit = HfApi().resolve_revision(repo_id, revision=revision).resolved
+        return Path(snapshot_download(repo_id, revision=commit, allow_patterns=list(names))), repo_id, commit
 
 
 def load_classifier(checkpoint: Checkpoint, argument: str) -> "PreTrainedModel":
@@ -330,14 +351,20 @@ def index_shards(folder: Path, what: str) -> list[str]:
     Raises:
         InputError: If the index cannot be read, or names none, or files outside of the folder.
     """
-    shards = _read_json(folder / INDEX_FILE, what).get("weight_map")
+    shards = read_json_object(folder / INDEX_FILE, what).get("weight_map")
     names = list(shards.values()) if isinstance(shards, dict) else []
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
         raise InputError(f"{what} has an index that names no shards, or shards outside its folder.")
     return sorted(set(names))
 
 
-def _read_json(path: Path, what: str) -> dict[str, Any]:
+def read_json_object(path: Path, what: str) -> dict[str, Any]:
+    """
+    Reads a JSON file of a model's folder.
+
+    Raises:
+        InputError: If it is missing, no JSON, or no object.
+    """
     if not path.is_file():
         raise InputError(f"{what} has no {path.name}; give the folder of a model, or a Hub id.")
     try:

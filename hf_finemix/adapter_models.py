@@ -1,0 +1,182 @@
+"""Adapters merged into the base that the user names; never into one that they name themselves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from . import adapter_merging as merging
+from .adapter_settings import IA3, AdapterSettings
+from .adapters import Adapter, resolve_adapter
+from .checks import check_finite
+from .errors import InputError
+from .loading import Checkpoint, load_tokenizer, loading_errors, quiet_loading, resolve_checkpoint
+from .output import check_output, staged_folder
+
+
+# What PEFT calls a task, and what loads a model for it.
+_TASKS = {
+    "SEQ_CLS": "AutoModelForSequenceClassification",
+    "TOKEN_CLS": "AutoModelForTokenClassification",
+    "QUESTION_ANS": "AutoModelForQuestionAnswering",
+    "CAUSAL_LM": "AutoModelForCausalLM",
+    "SEQ_2_SEQ_LM": "AutoModelForSeq2SeqLM",
+}
+
+
+def merge_adapter(
+    adapter: str | Path | Adapter,
+    pretrained: str | Path | Checkpoint,
+    output: str | Path,
+    *,
+    labels: Sequence[str] | None = None,
+) -> PreTrainedModel:
+    """
+    Merges an adapter into its base model and saves the whole, as a suspect that can be mixed with that base.
+
+    Args:
+        adapter (`str`, `Path` or [`Adapter`]): LoRA, rsLoRA, DoRA, (IA)^3 or trainable tokens.
+        pretrained (`str`, `Path` or [`~hf_finemix.loading.Checkpoint`]):
+            The base. What the adapter names as such is not looked at.
+        output (`str` or `Path`): Folder to make. It appears whole or not at all.
+        labels (`Sequence[str]`, *optional*): Names of a classifier's labels, which an adapter does not know.
+
+    Returns:
+        [`~transformers.PreTrainedModel`]: The merged model.
+
+    Raises:
+        InputError: If the adapter does not fit the base, or the output cannot be made.
+    """
+    target = check_output(output)
+    adapter = adapter if isinstance(adapter, Adapter) else resolve_adapter(adapter)
+    base = pretrained if isinstance(pretrained, Checkpoint) else resolve_checkpoint(pretrained, "--pretrained")
+    model = load_base(adapter, base, labels)
+    apply_(model, adapter)
+    with staged_folder(target) as folder:
+        model.config._name_or_path = ""
+        with quiet_loading():
+            model.save_pretrained(folder)
+        own = Checkpoint(adapter.source, adapter.folder, {}, ())
+        tokenizer = next((place for place in (own, base) if place.has_tokenizer), None)
+        if tokenizer is not None:
+            load_tokenizer(tokenizer, "ADAPTER").save_pretrained(folder)
+    return model
+
+
+def load_base(adapter: Adapter, base: Checkpoint, labels: Sequence[str] | None = None) -> PreTrainedModel:
+    """
+    Loads the model that an adapter is for, with the head that the adapter brings still to come.
+
+    Raises:
+        InputError: If its task is not known, it lacks a head, or the labels are not as many as its head has.
+    """
+    task = adapter.settings.task
+    if task not in _TASKS:
+        raise InputError(f"ADAPTER {adapter.source!r} is for the task {task!r}; known are {', '.join(_TASKS)}.")
+    options: dict[str, Any] = {}
+    count = adapter.num_labels if task in ("SEQ_CLS", "TOKEN_CLS") else None
+    if count is not None:
+        options["num_labels"] = count
+    if labels is not None:
+        if len(labels) != count or len(set(labels)) < len(labels):
+            raise InputError(f"--labels names {len(labels)} labels, but the adapter's head tells {count} apart.")
+        options |= {"id2label": dict(enumerate(labels)), "label2id": {name: at for at, name in enumerate(labels)}}
+    with loading_errors(f"--pretrained {base.source!r}"):
+        model, info = getattr(transformers, _TASKS[task]).from_pretrained(
+            base.folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype="auto",
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
+        )
+    missing = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])} - adapter.whole.keys()
+    # A pooler that no base has is the same for all: nothing that it gives is used.
+    missing = {name for name in missing if "pooler" not in name.split(".")}
+    if missing:
+        raise InputError(
+            f"ADAPTER {adapter.source!r} brings no {min(missing)}, which --pretrained {base.source!r} lacks, too."
+        )
+    return model.eval()
+
+
+@torch.no_grad()
+def apply_(model: PreTrainedModel, adapter: Adapter) -> None:
+    """
+    Merges an adapter into a model, in place.
+
+    Raises:
+        InputError: If a module or shape does not fit, or a weight would no longer be finite. Part of the model may
+            have been changed then.
+    """
+    what = f"ADAPTER {adapter.source!r}"
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for name, tensor in adapter.whole.items():
+        _put(parameters, name, tensor, what)
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for name, parts in adapter.parts.items():
+        module = modules.get(name)
+        if module is None or f"{name}.weight" not in parameters:
+            raise InputError(f"{what} changes {name}, which the model of --pretrained does not have.")
+        try:
+            made = _merged(module, name, parts, adapter.settings)
+        except (KeyError, RuntimeError, IndexError, ValueError) as error:
+            raise InputError(f"{what} does not fit {name}: {str(error).splitlines()[0][:120]}") from None
+        for kind, tensor in made.items():
+            _put(parameters, f"{name}.{kind}", tensor, what)
+    check_finite(parameters.items(), "ADAPTER")
+
+
+def _merged(
+    module: torch.nn.Module, name: str, parts: Mapping[str, torch.Tensor], settings: AdapterSettings
+) -> dict[str, torch.Tensor]:
+    """Returns the parameters of a module as the adapter makes them, each in its shape."""
+    is_turned = isinstance(module, Conv1D)
+    weight, bias = module.weight, parts.get("base_layer.bias", getattr(module, "bias", None))
+    # All below is for shape (outputs, inputs).
+    weight = weight.T if is_turned else weight
+    if settings.kind == IA3:
+        of_inputs = settings.is_feedforward(name)
+        weight = merging.scaled(weight, parts["ia3_l"], of_inputs)
+        bias = bias if bias is None or of_inputs else merging.scaled(bias, parts["ia3_l"], of_inputs)
+    if "trainable_tokens_delta" in parts:
+        rows = settings.rows(name)
+        if rows is None or len(rows) != len(parts["trainable_tokens_delta"]) or max(rows, default=0) >= len(weight):
+            raise ValueError("its configuration does not say which rows are trained")
+        weight = merging.with_rows(weight, rows, parts["trainable_tokens_delta"])
+    if "lora_A.weight" in parts:
+        up, down = parts["lora_B.weight"], parts["lora_A.weight"]
+        scaling = settings.scaling(name, len(down))
+        delta = merging.low_rank_delta(up, down, scaling)
+        magnitude = parts.get("lora_magnitude_vector", parts.get("lora_magnitude_vector.weight"))
+        if settings.is_decomposed != (magnitude is not None):
+            raise ValueError("its configuration and its tensors disagree about DoRA")
+        weight = (
+            merging.with_delta(weight, delta)
+            if magnitude is None
+            else merging.with_direction(weight, delta, magnitude)
+        )
+        if "lora_B.bias" in parts:
+            bias = merging.with_delta(bias, parts["lora_B.bias"].double() * scaling)
+    if "lora_embedding_A" in parts:
+        if settings.is_decomposed:
+            raise ValueError("DoRA of embeddings is not known here")
+        up, down = parts["lora_embedding_B"], parts["lora_embedding_A"]
+        weight = merging.with_delta(weight, merging.low_rank_delta(up, down, settings.scaling(name, len(down))).T)
+    made = {"weight": weight.T.contiguous() if is_turned else weight}
+    return made if bias is None else made | {"bias": bias}
+
+
+def _put(parameters: Mapping[str, torch.nn.Parameter], name: str, tensor: torch.Tensor, what: str) -> None:
+    parameter = parameters.get(name)
+    if parameter is None or parameter.shape != tensor.shape:
+        found = "not at all" if parameter is None else f"in shape {tuple(parameter.shape)}"
+        raise InputError(
+            f"{what} has {name[:80]} in shape {tuple(tensor.shape)}, but the model of --pretrained {found}."
+        )
+    parameter.copy_(tensor)
