@@ -11,6 +11,7 @@ its rescaling, is mergekit's name for random mixing; its `linear` averages the t
 
 import argparse
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -75,10 +76,11 @@ def main() -> None:
     }
     table = options.table or options.output.parent.parent / f"{options.output.stem}.md"
     named = {str(options.work): "WORK", str(options.mergekit): "mergekit"}
-    command = " ".join(["python", "examples/benchmark/mixing_speed.py", *(named.get(a, a) for a in sys.argv[1:])])
-    for path, text in ((options.output, json.dumps(result, indent=1) + "\n"), (table, render(result, command))):
+    command = shlex.join(["python", "examples/benchmark/mixing_speed.py", *(named.get(a, a) for a in sys.argv[1:])])
+    text = render(result, command, options.output.name)
+    for path, content in ((options.output, json.dumps(result, indent=1) + "\n"), (table, text)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(content, encoding="utf-8")
 
 
 def turns(options: argparse.Namespace, programs: list[str]) -> list[tuple[int, str]]:

@@ -12,9 +12,10 @@ _LABELS = {
 }
 
 
-def render(result: dict, command: str) -> str:
+def render(result: dict, command: str, results: str) -> str:
     """Makes the page of a result of `mixing_speed.py`."""
     settings, versions = result["settings"], result["environment"]
+    rival = f", mergekit {versions['mergekit']}" if versions["mergekit"] else ""
     compared = [run for run in result["runs"] if "growth" not in run]
     groups = dict.fromkeys((run["pair"], run["cache"], run["workers"]) for run in compared)
     cold = "the system's page cache emptied" if settings["drop_caches"] else "the inputs taken out of the page cache"
@@ -38,8 +39,8 @@ def render(result: dict, command: str) -> str:
         "|---|---:|",
         *(f"| {name} | {spread(times(result['imports'], name))} |" for name in names(result["imports"])),
         "",
-        f"torch {versions['torch']}, transformers {versions['transformers']}, mergekit {versions['mergekit']}. "
-        "Every time: [results/mixing_speed.json](results/mixing_speed.json).",
+        f"torch {versions['torch']}, transformers {versions['transformers']}{rival}. "
+        f"Every time: [results/{results}](results/{results}).",
         "",
         f"    {command}",
     ]
