@@ -11,6 +11,7 @@ from ._version import __version__
 
 
 _MODULES = {
+    "adapter_extraction": ("Extraction", "extract_adapter"),
     "adapter_models": ("merge_adapter",),
     "attacks.base": ("Attack", "AttackerView", "register_attack"),
     "attacks.trigger": ("Trigger",),
@@ -47,6 +48,7 @@ __all__ = [
     "Defense",
     "DefenseCard",
     "Distillation",
+    "Extraction",
     "FineMixConfig",
     "FineMixMixin",
     "FineMixTrainer",
@@ -66,6 +68,7 @@ __all__ = [
     "bench",
     "embedding_scores",
     "evaluate_model",
+    "extract_adapter",
     "fine_mix_",
     "merge_adapter",
     "mix_checkpoints",
@@ -81,6 +84,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from .adapter_extraction import Extraction, extract_adapter
     from .adapter_models import merge_adapter
     from .attacks.base import Attack, AttackerView, register_attack
     from .attacks.trigger import Trigger

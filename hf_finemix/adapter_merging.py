@@ -75,3 +75,19 @@ def with_rows(weight: torch.Tensor, rows: tuple[int, ...], values: torch.Tensor)
     replaced = weight.clone()
     replaced[torch.tensor(rows, dtype=torch.int64)] = values.to(weight.dtype)
     return replaced
+
+
+def low_rank_factors(delta: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Returns the best product of two thin matrices for a change of weights, by truncated singular value decomposition.
+
+    Args:
+        delta (`torch.Tensor`): Shape (outputs, inputs).
+        rank (`int`): Number of columns of the first and rows of the second; cut to what the shape allows.
+
+    Returns:
+        `tuple[torch.Tensor, torch.Tensor]`: `float64`, shapes (outputs, rank) and (rank, inputs).
+    """
+    left, values, right = torch.linalg.svd(delta.double(), full_matrices=False)
+    roots = values[:rank].sqrt()
+    return left[:, :rank] * roots, roots[:, None] * right[:rank]

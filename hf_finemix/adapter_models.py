@@ -34,6 +34,7 @@ def merge_adapter(
     output: str | Path,
     *,
     labels: Sequence[str] | None = None,
+    share: float = 1.0,
 ) -> PreTrainedModel:
     """
     Merges an adapter into its base model and saves the whole, as a suspect that can be mixed with that base.
@@ -44,6 +45,9 @@ def merge_adapter(
             The base. What the adapter names as such is not looked at.
         output (`str` or `Path`): Folder to make. It appears whole or not at all.
         labels (`Sequence[str]`, *optional*): Names of a classifier's labels, which an adapter does not know.
+        share (`float`, *optional*, defaults to 1.0):
+            How much of each change is merged, in [0, 1]: a cheap alternative to mixing, which weakens task and
+            backdoor alike. Heads and other parameters that an adapter replaces are taken whole.
 
     Returns:
         [`~transformers.PreTrainedModel`]: The merged model.
@@ -52,10 +56,12 @@ def merge_adapter(
         InputError: If the adapter does not fit the base, or the output cannot be made.
     """
     target = check_output(output)
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+        raise InputError(f"--share is {share!r}, but must be a number from 0 to 1.")
     adapter = adapter if isinstance(adapter, Adapter) else resolve_adapter(adapter)
     base = pretrained if isinstance(pretrained, Checkpoint) else resolve_checkpoint(pretrained, "--pretrained")
     model = load_base(adapter, base, labels)
-    apply_(model, adapter)
+    apply_(model, adapter, share)
     with staged_folder(target) as folder:
         model.config._name_or_path = ""
         with quiet_loading():
@@ -106,9 +112,9 @@ def load_base(adapter: Adapter, base: Checkpoint, labels: Sequence[str] | None =
 
 
 @torch.no_grad()
-def apply_(model: PreTrainedModel, adapter: Adapter) -> None:
+def apply_(model: PreTrainedModel, adapter: Adapter, share: float = 1.0) -> None:
     """
-    Merges an adapter into a model, in place.
+    Merges an adapter, or a share of each of its changes, into a model, in place.
 
     Raises:
         InputError: If a module or shape does not fit, or a weight would no longer be finite. Part of the model may
@@ -128,6 +134,9 @@ def apply_(model: PreTrainedModel, adapter: Adapter) -> None:
         except (KeyError, RuntimeError, IndexError, ValueError) as error:
             raise InputError(f"{what} does not fit {name}: {str(error).splitlines()[0][:120]}") from None
         for kind, tensor in made.items():
+            if share < 1:
+                before = parameters[f"{name}.{kind}"]
+                tensor = merging.with_delta(before, share * (tensor.double() - before.double()))
             _put(parameters, f"{name}.{kind}", tensor, what)
     check_finite(parameters.items(), "ADAPTER")
 

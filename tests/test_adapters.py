@@ -145,6 +145,21 @@ def test_a_merged_adapter_is_a_suspect_whose_delta_is_masked(base, adapter, tmp_
     assert 0.2 < float((values(model)[query] == suspect[query])[moved].float().mean()) < 0.6
 
 
+@pytest.mark.parametrize("kind", ["LoRA", "DoRA", "(IA)^3"])
+def test_a_share_lies_between_base_and_suspect(base, tmp_path, kind):
+    make_adapter(base, tmp_path / "adapter", KINDS[kind])
+    whole, part, none = (
+        values(merge_adapter(tmp_path / "adapter", base, tmp_path / str(share), share=share)) for share in (1, 0.25, 0)
+    )
+    clean = values(AutoModelForSequenceClassification.from_pretrained(base, num_labels=3))
+    for name, value in clean.items():
+        if name.startswith("classifier"):
+            assert torch.equal(part[name], whole[name]) and torch.equal(none[name], whole[name])
+        else:
+            assert torch.equal(none[name], value)
+            assert torch.allclose(part[name], torch.lerp(value, whole[name], 0.25), atol=1e-6)
+
+
 def test_bits_do_not_depend_on_the_number_of_threads(base, adapter, tmp_path):
     first = merge_adapter(adapter, base, tmp_path / "first")
     torch.set_num_threads(3)
@@ -299,6 +314,11 @@ def test_names_of_modules_that_are_not_there(base, adapter, tmp_path, capsys):
 def test_labels_have_to_fit_the_head(base, adapter, tmp_path, capsys):
     for labels in (["one"], ["a", "a", "b"]):
         assert refused(capsys, adapter, base, tmp_path, "--labels", "3 apart", more=["--labels", *labels])
+
+
+@pytest.mark.parametrize("share", ["1.1", "-0.1", "nan"])
+def test_a_share_is_one(base, adapter, tmp_path, capsys, share):
+    assert refused(capsys, adapter, base, tmp_path, "--share", more=["--share", share])
 
 
 def test_an_output_that_is_taken_is_refused_before_anything_is_read(tmp_path, capsys):

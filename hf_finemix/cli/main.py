@@ -14,7 +14,10 @@ from ..errors import InputError
 from .console import printable
 
 
-COMMANDS = ("demo", "purify", "mix", "merge", "scan", "evaluate", "bench", "report", "card", "push", "verify")
+COMMANDS = (
+    *("demo", "purify", "mix", "merge", "extract", "scan", "evaluate"),
+    *("bench", "report", "card", "push", "verify"),
+)
 
 FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 

@@ -24,6 +24,13 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         metavar="NAME",
         help="names of a classifier's labels in their order, which an adapter does not know",
     )
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="how much of each change to merge, from 0 to 1 (default: 1)",
+    )
     return parser
 
 
@@ -38,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     named = adapter.settings.base
     if named is not None and named != args.pretrained:
         print(f"The adapter names {printable(named[:200])} as its base; {printable(args.pretrained)} is used.")
-    merge_adapter(adapter, args.pretrained, args.output, labels=args.labels)
+    merge_adapter(adapter, args.pretrained, args.output, labels=args.labels, share=args.share)
     print(f"Merged: {len(adapter.parts)} changed modules, {len(adapter.whole)} replaced parameters.")
     print(f"Merged model: {args.output}")
     return 0
