@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 from datasets import Dataset
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -15,12 +17,13 @@ from .errors import InputError
 from .loading import Checkpoint, load_classifier, load_tokenizer, resolve_checkpoint
 from .modeling import TokenScore, name_tokens, plan, score_embeddings
 from .output import check_output
-from .plan import MixReport
+from .plan import MixReport, canonical_name
 from .readers import HUB_DATASET
 from .recipes import DEFAULT_CONFIG, DEFAULT_RECIPE
+from .relatedness import LOOKED_AT, check_related, median_cosine
 from .results import DataRecord, Recipe
 from .scanning import check_apart
-from .twin import load_twin
+from .twin import Twin, load_twin
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def prepare(
     evaluation_dataset: str | Path | Dataset | None = None,
     clean_model: str | Path | None = None,
     unlabeled_dataset: str | Path | Dataset | None = None,
+    allow_unrelated: bool = False,
 ) -> Job:
     """
     Loads and checks everything that [`purify`] needs, and plans the mixing; changes and writes nothing.
@@ -102,7 +106,10 @@ def prepare(
         check_texts(unlabeled, clean)
     if baseline is not None:
         check_labels(model.config, baseline)
-    twin_plan = plan(model, load_twin(model, base_files), config)
+    twin = load_twin(model, base_files)
+    if not allow_unrelated:
+        check_twin(model, twin, base_files.source)
+    twin_plan = plan(model, twin, config)
     records = (
         _record(clean, clean_dataset, text_columns, label_column),
         None if evaluation is None else _record(evaluation, evaluation_dataset, text_columns, label_column),
@@ -122,6 +129,23 @@ def prepare(
         baseline,
         unlabeled,
     )
+
+
+def check_twin(model: PreTrainedModel, twin: Twin, pretrained: str) -> None:
+    """
+    Checks that pretrained weights are those that a model was fine-tuned from, or near to them.
+
+    Raises:
+        InputError: If they are no relatives.
+    """
+    named = {canonical_name(name): parameter for name, parameter in model.named_parameters()}
+    pairs = ((named[name], other) for name, other in twin.tensors.items() if other.dim() > 1)
+    flat = ((_beginning(own), _beginning(other)) for own, other in pairs)
+    check_related(median_cosine(flat), pretrained)
+
+
+def _beginning(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().flatten()[:LOOKED_AT].float().cpu().numpy()
 
 
 def rows_to_reset(job: Job, recipe: Recipe = DEFAULT_RECIPE) -> tuple[TokenScore, ...]:

@@ -13,6 +13,8 @@ from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
 from .masks import MASK_VERSION
 from .mix_plan import MixPlan, plan_mix
 from .pieces import CHUNK, PART
+from .plan_cosine import plan_cosine
+from .relatedness import check_related
 from .safetensors_header import StoredFile
 from .stored import StoredCheckpoint
 
@@ -88,6 +90,7 @@ def prepare_mix(
     config: FineMixConfig | None = None,
     max_shard_size: int | str | None = None,
     fisher: str | Path | None = None,
+    check_base: bool = False,
 ) -> MixJob:
     """
     Checks and plans a mixing; takes what [`~hf_finemix.mix_checkpoints`] takes.
@@ -120,6 +123,8 @@ def prepare_mix(
     check_configs({key: value for key, value in found.config.items() if key != "vocab_size"}, base.config, base.source)
     stored = StoredCheckpoint(found, "SUSPECT"), StoredCheckpoint(base, "`pretrained`")
     plan = plan_mix(*stored, config)
+    if check_base:
+        check_related(plan_cosine(plan), base.source)
     if any(tensor.mixed not in (0, tensor.suspect[1].numel) for tensor in plan.tensors):
         _check_rows(found, base)
     if information is not None:

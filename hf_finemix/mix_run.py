@@ -38,6 +38,7 @@ def mix_checkpoints(
     resume: bool = False,
     progress: bool = False,
     fisher: str | Path | None = None,
+    check_base: bool = False,
 ) -> MixReport:
     """
     Mixes a fine-tuned checkpoint with its pretrained weights, from disk to disk: no model is made.
@@ -59,6 +60,8 @@ def mix_checkpoints(
         progress (`bool`, *optional*, defaults to `False`): Show a progress bar on standard error.
         fisher (`str` or `Path`, *optional*):
             File of Fisher information ([`~hf_finemix.fisher_file.save_fisher`]), for the selection `"fisher"`.
+        check_base (`bool`, *optional*, defaults to `False`):
+            Refuse a base whose weights have hardly a direction in common with the suspect's, as the command does.
 
     Returns:
         [`~hf_finemix.plan.MixReport`]: Every parameter with what was done to it and why.
@@ -70,7 +73,7 @@ def mix_checkpoints(
     if workers is not None:
         check_integer("workers", workers, 1, 1024)
     target = check_target(output, resume)
-    job = prepare_mix(suspect, pretrained, config, max_shard_size, fisher)
+    job = prepare_mix(suspect, pretrained, config, max_shard_size, fisher, check_base)
     if resume and (target / MANIFEST_FILE).is_file():
         return _finished(target, job)
     check_space(target, job.size, resume)

@@ -79,6 +79,7 @@ def purify(
     evaluation_dataset: str | Path | Dataset | None = None,
     triggers: Sequence[Trigger] = (),
     clean_model: str | Path | None = None,
+    allow_unrelated: bool = False,
     progress: bool = False,
 ) -> PurifyResult:
     """
@@ -111,6 +112,8 @@ def purify(
         triggers (`Sequence[Trigger]`, *optional*): Triggers to measure on them.
         clean_model (`str` or `Path`, *optional*):
             A model that was fine-tuned without poison, measured on them as the baseline.
+        allow_unrelated (`bool`, *optional*, defaults to `False`):
+            Go on with a base whose weights have hardly a direction in common with the suspect's.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
 
     Returns:
@@ -133,6 +136,7 @@ def purify(
         evaluation_dataset=evaluation_dataset,
         clean_model=clean_model,
         unlabeled_dataset=unlabeled_dataset,
+        allow_unrelated=allow_unrelated,
     )
     auto = keep_ratio == AUTO
     return run(job, recipe, distillation=distillation, auto=auto, triggers=triggers, progress=progress)

@@ -80,6 +80,8 @@ def retrain(
             label_column=manifest.clean_data.label_column,
             evaluation_dataset=evaluation,
             unlabeled_dataset=unlabeled,
+            # What was mixed was mixed; whether that was wise is not the question here.
+            allow_unrelated=True,
         )
         recorded_data = (manifest.clean_data, manifest.evaluation_data, manifest.unlabeled_data)
         for record, again in zip(recorded_data, job.records, strict=True):

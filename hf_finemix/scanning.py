@@ -23,6 +23,7 @@ from .labels import label_names
 from .loading import Checkpoint, load_classifier, load_tokenizer, resolve_checkpoint
 from .modeling import name_tokens
 from .outliers import find_outliers
+from .relatedness import LOOKED_AT, check_related, median_cosine
 from .scan_report import ScannedToken, ScanReport, token_text
 from .tensor_drift import TensorDrift, measure_drift
 from .tensor_pairs import TensorPairs
@@ -52,6 +53,7 @@ def scan(
     text_columns: Sequence[str] | None = None,
     search_top: int = 100,
     seed: int = 0,
+    allow_unrelated: bool = False,
     progress: bool = False,
 ) -> ScanReport:
     """
@@ -77,6 +79,8 @@ def scan(
         text_columns (`Sequence[str]`, *optional*): The column of the text, or the two of a sentence pair.
         search_top (`int`, *optional*, defaults to 100): How many of the highest-ranked tokens to insert.
         seed (`int`, *optional*, defaults to 0): Seed of the draw and of the places of insertion.
+        allow_unrelated (`bool`, *optional*, defaults to `False`): Go on with a base whose weights have hardly a
+            direction in common with the suspect's.
         progress (`bool`, *optional*, defaults to `False`): Whether to show progress bars on standard error.
 
     Raises:
@@ -102,6 +106,8 @@ def scan(
     model = None if drawn is None else load_classifier(suspect, "SUSPECT")
 
     pairs = TensorPairs(suspect, pretrained)
+    if not allow_unrelated:
+        check_related(median_cosine(_beginnings(pairs)), pretrained.source)
     labels = label_names(suspect.config)
     counts = token_frequencies(frequencies, tokenizer, pairs.shapes[pairs.embedding][0])
     drifts = _measure(pairs, progress)
@@ -159,6 +165,13 @@ def _draw(texts: Dataset, seed: int) -> Dataset:
     # Files are often sorted by label: the first rows would not do.
     rows = np.random.default_rng(seed).choice(len(texts), size=MOST_TEXTS, replace=False)
     return texts.select(np.sort(rows))
+
+
+def _beginnings(pairs: TensorPairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for name in pairs.counterparts:
+        if len(pairs.shapes[name]) > 1:
+            suspect, pretrained = next(pairs.parts(name))
+            yield tuple(part.flatten()[:LOOKED_AT].float().numpy() for part in (suspect, pretrained))
 
 
 def _measure(pairs: TensorPairs, progress: bool) -> dict[str, TensorDrift]:

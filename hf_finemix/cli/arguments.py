@@ -96,3 +96,12 @@ def make_triggers(args: argparse.Namespace, label2id: dict[str, int], num_labels
 def show_progress() -> bool:
     """Tells whether progress bars have a terminal to be drawn on."""
     return sys.stderr.isatty()
+
+
+def add_allow_unrelated(parser: argparse.ArgumentParser) -> None:
+    """Adds the option to go on with a base that is no relative of the suspect."""
+    parser.add_argument(
+        "--allow-unrelated",
+        action="store_true",
+        help="go on with a base whose weights have hardly a direction in common with the suspect's",
+    )

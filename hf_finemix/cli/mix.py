@@ -4,7 +4,7 @@ import argparse
 
 from ..choices import FISHER, SELECTIONS
 from ..errors import InputError
-from .arguments import show_progress
+from .arguments import add_allow_unrelated, show_progress
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -50,6 +50,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         help="largest file of weights, such as 5GB (default: files cut as the suspect's are)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one for each processor)")
+    add_allow_unrelated(parser)
     parser.add_argument("--resume", action="store_true", help="go on with what a killed process left behind")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     return parser
@@ -66,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--output is missing; name a new folder, or use --dry-run.")
     config = FineMixConfig(args.keep_ratio, args.selection, args.seed, 0, exclude=tuple(args.exclude))
     if args.dry_run:
-        job = prepare_mix(args.suspect, args.pretrained, config, args.max_shard_size, args.fisher)
+        job = prepare_mix(
+            args.suspect, args.pretrained, config, args.max_shard_size, args.fisher, not args.allow_unrelated
+        )
         print(job.plan.report.summary())
         print(f"Of the mixed scalars a share of {config.keep_ratio} keeps the suspect's value ({config.selection}).")
         names = job.files[0].name if len(job.files) == 1 else f"{len(job.files)} files"
@@ -85,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
             resume=args.resume,
             progress=show_progress(),
             fisher=args.fisher,
+            check_base=not args.allow_unrelated,
         )
     except PeerError:
         # The process that failed says why.

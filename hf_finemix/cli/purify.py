@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..choices import SELECTIONS
 from ..errors import InputError
 from .arguments import (
+    add_allow_unrelated,
     add_columns,
     add_frequencies,
     add_hub,
@@ -81,6 +82,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     add_triggers(parser)
     parser.add_argument("--push-to-hub", metavar="REPO", help="publish the result there, as `hf-finemix push` does")
     add_hub(parser)
+    add_allow_unrelated(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     return parser
 
@@ -131,6 +133,7 @@ def run(args: argparse.Namespace) -> int:
         evaluation_dataset=args.eval_data,
         clean_model=args.clean_model,
         unlabeled_dataset=args.unlabeled_data,
+        allow_unrelated=args.allow_unrelated,
     )
     triggers = make_triggers(args, job.model.config.label2id, job.model.config.num_labels)
     if args.dry_run:

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from ..choices import FINDINGS
-from .arguments import add_frequencies, show_progress
+from .arguments import add_allow_unrelated, add_frequencies, show_progress
 
 
 _FORMATS = ("text", "json", "sarif")
@@ -49,6 +49,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0, too; replaces the file")
     parser.add_argument("--fail-on", choices=FINDINGS, help="exit with status 1 if the finding is at least this level")
     add_frequencies(parser)
+    add_allow_unrelated(parser)
     return parser
 
 
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         text_columns=args.text_column,
         search_top=args.search_top,
         seed=args.seed,
+        allow_unrelated=args.allow_unrelated,
         progress=show_progress(),
     )
     if target is not None:
