@@ -17,6 +17,7 @@ from .provenance import Provenance, Sources
 from .recompute import all_tensors
 from .report import Evaluation
 from .results import DataRecord, PurificationReport, environment
+from .trust import is_trusted
 from .twin import unwrap
 
 
@@ -187,6 +188,7 @@ def _report(
         mix=provenance.mix,
         purify=provenance.purify,
         evaluation_data=measured,
+        trusted_base=is_trusted(sources.pretrained.repo_id),
         evaluations=evaluations or {},
         licenses=sources.licenses,
         environment=environment(),

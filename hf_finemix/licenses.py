@@ -1,6 +1,8 @@
 """Licences: what the cards of suspect and base state, and whether the purified model can take it over."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
@@ -21,13 +23,18 @@ def license_id(value: object) -> str | None:
 
 def stated_license(checkpoint: Checkpoint) -> str | None:
     """Returns the licence that the card beside a checkpoint states, `None` if it states none or cannot be read."""
+    return license_id(card_header(checkpoint.folder).get("license"))
+
+
+def card_header(folder: Path) -> dict[str, Any]:
+    """Returns the metadata of the card in a folder; nothing if there is none, or it cannot be read."""
     try:
-        with (checkpoint.folder / CARD_FILE).open(encoding="utf-8") as file:
+        with (folder / CARD_FILE).open(encoding="utf-8") as file:
             match = REGEX_YAML_BLOCK.match(file.read(_LARGEST_HEADER))
         header = read_yaml(match[2]) if match else None
     except (OSError, ValueError):
-        return None
-    return license_id(header.get("license")) if isinstance(header, dict) else None
+        return {}
+    return header if isinstance(header, dict) else {}
 
 
 def common_license(licenses: dict[str, str | None]) -> str | None:

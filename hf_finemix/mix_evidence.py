@@ -26,6 +26,7 @@ from .resets import PurifyReport
 from .results import PurificationReport, environment
 from .serialization import to_json
 from .stored import TORCH_NAMES, StoredCheckpoint
+from .trust import is_trusted
 
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def write_beside(folder: Path, job: MixJob, report: MixReport, hashes: Mapping[s
         fine_tuned=False,
         fisher=None if job.fisher is None else _information(job.fisher, hashes),
         licenses={"suspect": stated_license(suspect), "pretrained": stated_license(pretrained)},
+        trusted_base=is_trusted(pretrained.repo_id),
         environment=environment(),
     )
     manifest = Manifest.of(record, *sources, _tensors(plan, hashes), None)

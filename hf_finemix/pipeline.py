@@ -31,6 +31,7 @@ from .report import Evaluation
 from .results import Distillation, PurificationReport, Recipe, environment
 from .search import search
 from .treatment import Materials, treat_
+from .trust import is_trusted
 from .twin import load_twin
 
 
@@ -200,6 +201,7 @@ def run(
         distillation=distillation,
         distilled=None if treated.lessons is None else review(model, tokenizer, treated.lessons),
         unlabeled_data=job.records[2],
+        trusted_base=is_trusted(job.pretrained.repo_id),
         environment=environment(),
     )
     if job.output is not None:

@@ -167,6 +167,8 @@ class PurificationReport(Record):
         distilled (`DistillationRecord`, *optional*): What came of that.
         unlabeled_data (`DataRecord`, *optional*): The clean texts without labels.
         fisher (`FileRecord`, *optional*): The file of Fisher information that ranked the scalars.
+        trusted_base (`bool`, *optional*):
+            Whether the base's publisher is on the user's list; `None` for a local folder.
         environment (`dict[str, str]`): Versions.
     """
 
@@ -194,6 +196,7 @@ class PurificationReport(Record):
     distilled: DistillationRecord | None = None
     unlabeled_data: DataRecord | None = None
     fisher: FileRecord | None = None
+    trusted_base: bool | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):

@@ -57,6 +57,7 @@ FULL = replace(
     distilled=DISTILLED,
     unlabeled_data=DataRecord("texts.txt", 1000, "d" * 64),
     fisher=FileRecord("fisher.safetensors", 4096, "e" * 64),
+    trusted_base=True,
 )
 SOURCES = SourceRecord("org/base", "org/base", COMMIT, (FILE, FileRecord("sub/vocab.txt", 7, "c" * 64)))
 MANIFEST = Manifest.of(FULL, SourceRecord("folder"), SOURCES, (TENSOR,), "vocabulary")

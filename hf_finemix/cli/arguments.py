@@ -105,3 +105,46 @@ def add_allow_unrelated(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on with a base whose weights have hardly a direction in common with the suspect's",
     )
+
+
+def add_pretrained(parser: argparse.ArgumentParser) -> None:
+    """Adds the argument that names the base, and the option to take the one that the suspect's card names."""
+    parser.add_argument(
+        "--pretrained",
+        required=True,
+        metavar="BASE",
+        help="the clean weights that it was made from; `auto` for those that the suspect's card names, after asking",
+    )
+    parser.add_argument("--follow-card", action="store_true", help="with --pretrained auto: take them without asking")
+
+
+def chosen_base(args: argparse.Namespace) -> str:
+    """
+    Returns the base that was given, or the one that the suspect's card names if the user says so.
+
+    Raises:
+        InputError: If the card names none, or the user was not asked or said no.
+    """
+    if args.pretrained != "auto":
+        if args.follow_card:
+            raise InputError("--follow-card needs --pretrained auto.")
+        return args.pretrained
+    from ..loading import resolve_checkpoint
+    from ..trust import named_base
+
+    name = named_base(resolve_checkpoint(args.suspect, "SUSPECT"))
+    if args.follow_card:
+        return name
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        print(f"The suspect's card names {name} as its base. Use it? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return name
+    raise InputError(f"the suspect's card names {name!r} as its base; give --pretrained {name}, or --follow-card.")
+
+
+def warn_of_base(trusted: bool | None, label: str) -> None:
+    """Says on standard error that a base is of somebody who is not on the user's list."""
+    if trusted is False:
+        from ..trust import warning
+
+        print(f"hf-finemix: warning: {warning(label.split('@')[0])}.", file=sys.stderr)

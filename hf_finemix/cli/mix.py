@@ -4,7 +4,7 @@ import argparse
 
 from ..choices import FISHER, SELECTIONS
 from ..errors import InputError
-from .arguments import add_allow_unrelated, show_progress
+from .arguments import add_allow_unrelated, add_pretrained, chosen_base, show_progress, warn_of_base
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -17,7 +17,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         "torchrun or `accelerate launch` each process writes a share of the result.",
     )
     parser.add_argument("suspect", metavar="SUSPECT", help="the fine-tuned model that may carry a backdoor")
-    parser.add_argument("--pretrained", required=True, metavar="BASE", help="the clean weights it was made from")
+    add_pretrained(parser)
     parser.add_argument("--output", metavar="DIR", help="new folder for the mixed model")
     parser.add_argument(
         "--keep-ratio",
@@ -60,16 +60,22 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from ..config import FineMixConfig
     from ..crew import PeerError
+    from ..loading import resolve_checkpoint
     from ..mix_job import prepare_mix
-    from ..mix_run import mix_checkpoints
+    from ..mix_run import check_target, mix_checkpoints
+    from ..trust import is_trusted
 
     if args.output is None and not args.dry_run:
         raise InputError("--output is missing; name a new folder, or use --dry-run.")
     config = FineMixConfig(args.keep_ratio, args.selection, args.seed, 0, exclude=tuple(args.exclude))
+    if not args.dry_run:
+        # Before anything is fetched.
+        check_target(args.output, args.resume)
+    suspect = resolve_checkpoint(args.suspect, "SUSPECT")
+    base = resolve_checkpoint(chosen_base(args), "`pretrained`")
+    warn_of_base(is_trusted(base.repo_id), base.label)
     if args.dry_run:
-        job = prepare_mix(
-            args.suspect, args.pretrained, config, args.max_shard_size, args.fisher, not args.allow_unrelated
-        )
+        job = prepare_mix(suspect, base, config, args.max_shard_size, args.fisher, not args.allow_unrelated)
         print(job.plan.report.summary())
         print(f"Of the mixed scalars a share of {config.keep_ratio} keeps the suspect's value ({config.selection}).")
         names = job.files[0].name if len(job.files) == 1 else f"{len(job.files)} files"
@@ -78,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     try:
         report = mix_checkpoints(
-            args.suspect,
-            args.pretrained,
+            suspect,
+            base,
             args.output,
             config,
             max_shard_size=args.max_shard_size,

@@ -12,10 +12,13 @@ from .arguments import (
     add_columns,
     add_frequencies,
     add_hub,
+    add_pretrained,
     add_triggers,
     check_triggers,
+    chosen_base,
     make_triggers,
     show_progress,
+    warn_of_base,
 )
 
 
@@ -38,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         "and one of labels.",
     )
     parser.add_argument("suspect", metavar="SUSPECT", help="the fine-tuned model that may carry a backdoor")
-    parser.add_argument("--pretrained", required=True, metavar="BASE", help="the clean weights it was made from")
+    add_pretrained(parser)
     parser.add_argument("--clean-data", required=True, metavar="DATA", help="some dozens of clean labelled examples")
     parser.add_argument("--output", metavar="DIR", help="new folder for the purified model")
     parser.add_argument(
@@ -106,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline import run as run_job
     from ..publishing import check_target
     from ..recipes import DEFAULT_CONFIG, DEFAULT_DISTILLATION, DEFAULT_RECIPE, full_name, read_recipe
+    from ..trust import is_trusted
     from .console import figures, trials
 
     auto = args.keep_ratio == AUTO
@@ -124,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
         check_target(args.push_to_hub)
     job = prepare(
         args.suspect,
-        args.pretrained,
+        chosen_base(args),
         args.clean_data,
         output=args.output,
         config=config,
@@ -135,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
         unlabeled_dataset=args.unlabeled_data,
         allow_unrelated=args.allow_unrelated,
     )
+    warn_of_base(is_trusted(job.pretrained.repo_id), job.pretrained.label)
     triggers = make_triggers(args, job.model.config.label2id, job.model.config.num_labels)
     if args.dry_run:
         _print_plan(job, recipe, distillation, auto)

@@ -5,7 +5,14 @@ import json
 from typing import Any
 
 from ..choices import FINDINGS
-from .arguments import add_allow_unrelated, add_frequencies, show_progress
+from .arguments import (
+    add_allow_unrelated,
+    add_frequencies,
+    add_pretrained,
+    chosen_base,
+    show_progress,
+    warn_of_base,
+)
 
 
 _FORMATS = ("text", "json", "sarif")
@@ -21,7 +28,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         "the suspicious tokens into them and count how many predictions flip.",
     )
     parser.add_argument("suspect", metavar="SUSPECT", help="the fine-tuned model: Hub id, id@revision or local folder")
-    parser.add_argument("--pretrained", required=True, metavar="BASE", help="the clean weights it was made from")
+    add_pretrained(parser)
     parser.add_argument("--top", type=int, default=20, metavar="N", help="how many tokens to show (default: 20)")
     parser.add_argument(
         "--clean-data",
@@ -56,17 +63,21 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from ..errors import InputError
+    from ..loading import resolve_checkpoint
     from ..output import check_file, replace_text
     from ..sarif import to_sarif
     from ..scanning import scan
+    from ..trust import is_trusted
     from .scanned import as_text
 
     if args.json and args.format not in (None, "json"):
         raise InputError(f"--json and --format {args.format} contradict each other; give one of them.")
     target = None if args.sarif is None else check_file(args.sarif, "--sarif")
+    base = resolve_checkpoint(chosen_base(args), "`pretrained`")
+    warn_of_base(is_trusted(base.repo_id), base.label)
     report = scan(
         args.suspect,
-        args.pretrained,
+        base,
         top=args.top,
         frequencies=args.frequencies,
         texts=args.clean_data,
