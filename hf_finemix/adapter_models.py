@@ -1,6 +1,6 @@
 """Adapters merged into the base that the user names; never into one that they name themselves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,29 +116,74 @@ def apply_(model: PreTrainedModel, adapter: Adapter, share: float = 1.0) -> None
     """
     Merges an adapter, or a share of each of its changes, into a model, in place.
 
+    Word embedding and output layer that the base ties are untied where the adapter changes them differently: an
+    adapter on one of the two leaves the other as it is, and a model that were saved tied would lose one of them.
+
     Raises:
-        InputError: If a module or shape does not fit, or a weight would no longer be finite. Part of the model may
-            have been changed then.
+        InputError: If a module or shape does not fit, or a weight would no longer be finite; the model is unchanged.
     """
     what = f"ADAPTER {adapter.source!r}"
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    for name, tensor in adapter.whole.items():
-        _put(parameters, name, tensor, what)
+    made = dict(adapter.whole)
     modules = dict(model.named_modules(remove_duplicate=False))
     for name, parts in adapter.parts.items():
         module = modules.get(name)
         if module is None or f"{name}.weight" not in parameters:
             raise InputError(f"{what} changes {name}, which the model of --pretrained does not have.")
         try:
-            made = _merged(module, name, parts, adapter.settings)
+            found = _merged(module, name, parts, adapter.settings)
         except (KeyError, RuntimeError, IndexError, ValueError) as error:
             raise InputError(f"{what} does not fit {name}: {str(error).splitlines()[0][:120]}") from None
-        for kind, tensor in made.items():
-            if share < 1:
-                before = parameters[f"{name}.{kind}"]
-                tensor = merging.with_delta(before, share * (tensor.double() - before.double()))
-            _put(parameters, f"{name}.{kind}", tensor, what)
-    check_finite(parameters.items(), "ADAPTER")
+        for kind, tensor in found.items():
+            before = parameters[f"{name}.{kind}"]
+            made[f"{name}.{kind}"] = tensor if share == 1 else _part_of_the_way(before, tensor, share)
+    for name, tensor in made.items():
+        parameter = parameters.get(name)
+        if parameter is None or parameter.shape != tensor.shape:
+            there = "not at all" if parameter is None else f"in shape {tuple(parameter.shape)}"
+            raise InputError(
+                f"{what} has {name[:80]} in shape {tuple(tensor.shape)}, but the model of --pretrained {there}."
+            )
+    made = {name: tensor.to(parameters[name].dtype) for name, tensor in made.items()}
+    check_finite(made.items(), "ADAPTER")
+    _follow(parameters, made, adapter)
+    if _goes_apart(parameters, made):
+        output = model.get_output_embeddings()
+        output.weight = torch.nn.Parameter(output.weight.detach().clone())
+        model.config.get_text_config().tie_word_embeddings = model.config.tie_word_embeddings = False
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+    for name, tensor in made.items():
+        parameters[name].copy_(tensor)
+
+
+def _part_of_the_way(before: torch.Tensor, after: torch.Tensor, share: float) -> torch.Tensor:
+    return merging.with_delta(before, share * (after.double() - before.double()))
+
+
+def _tied(parameters: Mapping[str, torch.nn.Parameter]) -> Iterator[list[str]]:
+    """Gives the names of each parameter that is one under several names."""
+    groups: dict[int, list[str]] = {}
+    for name, parameter in parameters.items():
+        groups.setdefault(id(parameter), []).append(name)
+    return (names for names in groups.values() if len(names) > 1)
+
+
+def _follow(parameters: Mapping[str, torch.nn.Parameter], made: dict[str, torch.Tensor], adapter: Adapter) -> None:
+    """Changes rows of a tied output layer with those of its embedding, which PEFT trains as one and saves once."""
+    for names in _tied(parameters):
+        for name in names:
+            if list(adapter.parts.get(name.removesuffix(".weight"), ())) == ["trainable_tokens_delta"]:
+                made |= {other: made[name] for other in names if other not in made}
+
+
+def _goes_apart(parameters: Mapping[str, torch.nn.Parameter], made: Mapping[str, torch.Tensor]) -> bool:
+    """Tells whether parameters that are one in the model no longer are after the merge."""
+    for names in _tied(parameters):
+        values = [made.get(name) for name in names]
+        changed = [value for value in values if value is not None]
+        if changed and (len(changed) < len(values) or not all(torch.equal(changed[0], other) for other in changed)):
+            return True
+    return False
 
 
 def _merged(
@@ -146,7 +191,11 @@ def _merged(
 ) -> dict[str, torch.Tensor]:
     """Returns the parameters of a module as the adapter makes them, each in its shape."""
     is_turned = isinstance(module, Conv1D)
-    weight, bias = module.weight, parts.get("base_layer.bias", getattr(module, "bias", None))
+    # PEFT saves what lies below a change of an embedding, too, and loads it over the base's.
+    weight = parts.get("base_layer.weight", module.weight)
+    bias = parts.get("base_layer.bias", getattr(module, "bias", None))
+    if weight.shape != module.weight.shape:
+        raise ValueError(f"it brings {tuple(weight.shape)} below it, but the base has {tuple(module.weight.shape)}")
     # All below is for shape (outputs, inputs).
     weight = weight.T if is_turned else weight
     if settings.kind == IA3:
@@ -179,13 +228,3 @@ def _merged(
         weight = merging.with_delta(weight, merging.low_rank_delta(up, down, settings.scaling(name, len(down))).T)
     made = {"weight": weight.T.contiguous() if is_turned else weight}
     return made if bias is None else made | {"bias": bias}
-
-
-def _put(parameters: Mapping[str, torch.nn.Parameter], name: str, tensor: torch.Tensor, what: str) -> None:
-    parameter = parameters.get(name)
-    if parameter is None or parameter.shape != tensor.shape:
-        found = "not at all" if parameter is None else f"in shape {tuple(parameter.shape)}"
-        raise InputError(
-            f"{what} has {name[:80]} in shape {tuple(tensor.shape)}, but the model of --pretrained {found}."
-        )
-    parameter.copy_(tensor)

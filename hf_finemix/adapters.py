@@ -19,7 +19,7 @@ ADAPTER_FILE = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _PART = re.compile(
     r"(?P<module>.+?)\.(?P<part>lora_[AB]\.(?:weight|bias)|lora_embedding_[AB]|lora_magnitude_vector(?:\.weight)?"
-    r"|ia3_l|(?:token_adapter\.)?trainable_tokens_delta|base_layer\.bias)"
+    r"|ia3_l|(?:token_adapter\.)?trainable_tokens_delta|base_layer\.(?:bias|weight))"
 )
 # Of a classifier's head, the tensors that have a row for each label; the first that there is counts.
 _HEAD = re.compile(r"(?:^|\.)(?:out_proj|classifier|score)\.weight")

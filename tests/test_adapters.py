@@ -131,6 +131,42 @@ def test_weights_that_are_stored_the_other_way_round(tmp_path):
         assert close(values(merge_adapter(folder / "adapter", folder / "base", folder / "out")), values(expected))
 
 
+TIED = {
+    "the embedding": {"target_modules": ["wte"]},
+    "the output layer": {"target_modules": ["lm_head"]},
+    "each apart": {"target_modules": ["wte", "lm_head"]},
+    "a whole embedding": {"target_modules": ["c_attn"], "modules_to_save": ["wte"], "fan_in_fan_out": True},
+    "a whole output layer": {"target_modules": ["c_attn"], "modules_to_save": ["lm_head"], "fan_in_fan_out": True},
+    "neither": {"target_modules": ["c_attn"], "fan_in_fan_out": True},
+    "tokens of both": {
+        "target_modules": ["c_attn"],
+        "trainable_token_indices": {"wte": [3, 8]},
+        "fan_in_fan_out": True,
+    },
+}
+
+
+@pytest.mark.parametrize("options", TIED.values(), ids=TIED)
+def test_tied_embeddings_that_go_apart_are_saved_apart(tmp_path, options):
+    """What PEFT computes with the adapter in place is what the merged model computes once it is loaded again."""
+    sizes = GPT2Config(vocab_size=40, n_embd=16, n_layer=1, n_head=2, n_positions=16, bos_token_id=0, eos_token_id=0)
+    make(GPT2LMHeadModel, sizes).save_pretrained(tmp_path / "base")
+    model = GPT2LMHeadModel.from_pretrained(tmp_path / "base")
+    train(model, LoraConfig(task_type="CAUSAL_LM", r=4, **options), tmp_path / "adapter")
+    fresh = GPT2LMHeadModel.from_pretrained(tmp_path / "base")
+    adapted = PeftModel.from_pretrained(fresh, tmp_path / "adapter").eval()
+    merge_adapter(tmp_path / "adapter", tmp_path / "base", tmp_path / "merged")
+    merged = GPT2LMHeadModel.from_pretrained(tmp_path / "merged").eval()
+    batch = {"input_ids": torch.tensor([[1, 3, 8, 30, 2]])}
+    with torch.no_grad():
+        expected, found = adapted(**batch).logits, merged(**batch).logits
+        base = GPT2LMHeadModel.from_pretrained(tmp_path / "base").eval()(**batch).logits
+    assert torch.allclose(expected, found, atol=1e-5) and not torch.allclose(expected, base, atol=1e-2)
+    stays = options["target_modules"] == ["c_attn"] and "modules_to_save" not in options
+    assert merged.config.tie_word_embeddings == stays
+    assert (merged.lm_head.weight is merged.transformer.wte.weight) == stays
+
+
 def test_a_merged_adapter_is_a_suspect_whose_delta_is_masked(base, adapter, tmp_path):
     model = merge_adapter(adapter, base, tmp_path / "merged")
     suspect = values(model)
