@@ -139,9 +139,9 @@ def check_twin(model: PreTrainedModel, twin: Twin, pretrained: str) -> None:
         InputError: If they are no relatives.
     """
     named = {canonical_name(name): parameter for name, parameter in model.named_parameters()}
-    pairs = ((named[name], other) for name, other in twin.tensors.items() if other.dim() > 1)
+    pairs = [(named[name], other) for name, other in twin.tensors.items() if other.dim() > 1]
     flat = ((_beginning(own), _beginning(other)) for own, other in pairs)
-    check_related(median_cosine(flat), pretrained)
+    check_related(median_cosine(flat, sum(other.numel() for _, other in pairs)), pretrained)
 
 
 def _beginning(tensor: torch.Tensor) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .input_files import InputFiles
-from .mix_plan import MixPlan
+from .mix_plan import MixPlan, OutputTensor
 from .relatedness import LOOKED_AT, median_cosine
 from .stored import Place, width
 
@@ -20,18 +20,17 @@ def plan_cosine(plan: MixPlan) -> float | None:
     Raises:
         InputError: If a file is cut off meanwhile.
     """
-    files = InputFiles()
+    files, matrices = InputFiles(), [tensor for tensor in plan.mixed.values() if len(tensor.suspect[1].shape) > 1]
     try:
-        return median_cosine(_pairs(plan, files))
+        return median_cosine(_pairs(matrices, files), sum(tensor.mixed for tensor in matrices))
     finally:
         files.close()
 
 
-def _pairs(plan: MixPlan, files: InputFiles) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for tensor in plan.mixed.values():
-        if len(tensor.suspect[1].shape) > 1:
-            count = min(LOOKED_AT, tensor.mixed)
-            yield _read(tensor.suspect, count, files), _read(tensor.pretrained, count, files)
+def _pairs(matrices: list[OutputTensor], files: InputFiles) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for tensor in matrices:
+        count = min(LOOKED_AT, tensor.mixed)
+        yield _read(tensor.suspect, count, files), _read(tensor.pretrained, count, files)
 
 
 def _read(place: Place, count: int, files: InputFiles) -> np.ndarray:

@@ -13,9 +13,11 @@ from .errors import InputError
 RELATED = 0.5
 # Scalars of each matrix that are looked at: chance alone moves the cosine of so many by 0.004.
 LOOKED_AT = 1 << 16
+# Models of fewer scalars are made up, to try something out: drawn, not fine-tuned. Nothing is said of them.
+LEAST = 1 << 20
 
 
-def median_cosine(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float | None:
+def median_cosine(pairs: Iterable[tuple[np.ndarray, np.ndarray]], scalars: int) -> float | None:
     """
     Returns the median, over the matrices of two models, of the cosine of the angle between them.
 
@@ -24,10 +26,13 @@ def median_cosine(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float | Non
     Args:
         pairs (`Iterable[tuple[np.ndarray, np.ndarray]]`):
             Of each matrix of the two models the first [`LOOKED_AT`] scalars, floating-point, shape (n,).
+        scalars (`int`): Number of scalars of all these matrices in one of the models.
 
     Returns:
-        `float`, *optional*: From -1 to 1; `None` if there is no matrix other than zero.
+        `float`, *optional*: From -1 to 1; `None` if there are fewer than [`LEAST`] scalars, or no matrix but zeros.
     """
+    if scalars < LEAST:
+        return None
     found = []
     for first, second in pairs:
         one, other = first.astype(np.float64), second.astype(np.float64)

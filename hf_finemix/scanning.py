@@ -1,5 +1,6 @@
 """Scan: what moved suspiciously in a fine-tuned model, and what its suspicious tokens do. Changes nothing."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,7 +108,8 @@ def scan(
 
     pairs = TensorPairs(suspect, pretrained)
     if not allow_unrelated:
-        check_related(median_cosine(_beginnings(pairs)), pretrained.source)
+        scalars = sum(math.prod(pairs.shapes[name]) for name in _matrices(pairs))
+        check_related(median_cosine(_beginnings(pairs), scalars), pretrained.source)
     labels = label_names(suspect.config)
     counts = token_frequencies(frequencies, tokenizer, pairs.shapes[pairs.embedding][0])
     drifts = _measure(pairs, progress)
@@ -168,10 +170,13 @@ def _draw(texts: Dataset, seed: int) -> Dataset:
 
 
 def _beginnings(pairs: TensorPairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for name in pairs.counterparts:
-        if len(pairs.shapes[name]) > 1:
-            suspect, pretrained = next(pairs.parts(name))
-            yield tuple(part.flatten()[:LOOKED_AT].float().numpy() for part in (suspect, pretrained))
+    for name in _matrices(pairs):
+        suspect, pretrained = next(pairs.parts(name))
+        yield tuple(part.flatten()[:LOOKED_AT].float().numpy() for part in (suspect, pretrained))
+
+
+def _matrices(pairs: TensorPairs) -> list[str]:
+    return [name for name in pairs.counterparts if len(pairs.shapes[name]) > 1]
 
 
 def _measure(pairs: TensorPairs, progress: bool) -> dict[str, TensorDrift]:

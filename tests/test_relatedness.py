@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import BertForSequenceClassification, BertModel
 
-from hf_finemix import InputError, mix_checkpoints, purify, scan
+from hf_finemix import InputError, mix_checkpoints, purify, relatedness, scan
 from hf_finemix.mix_job import prepare_mix
 from hf_finemix.plan_cosine import plan_cosine
 from hf_finemix.relatedness import check_related, median_cosine
@@ -13,6 +13,12 @@ from hf_finemix.relatedness import check_related, median_cosine
 from .files import SHORT, run
 from .models import make
 from .purified import copy_place, make_tiny_place
+
+
+@pytest.fixture(autouse=True)
+def tiny_models_count(monkeypatch):
+    """Has tiny models looked at, too."""
+    monkeypatch.setattr(relatedness, "LEAST", 1)
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +41,27 @@ def stranger(place):
     return place
 
 
+def cosine(*pairs):
+    return median_cosine(pairs, 1 << 30)
+
+
 def test_cosines_of_matrices_that_are_alike_opposite_and_apart():
     generator = np.random.default_rng(0)
     one, other = generator.standard_normal((2, 40_000))
-    assert median_cosine([(one, one)]) == pytest.approx(1) and median_cosine([(one, -one)]) == pytest.approx(-1)
-    assert abs(median_cosine([(one, other)])) < 0.02
-    assert median_cosine([(one, one + 0.1 * other), (one, other), (one, one)]) > 0.99
-    assert median_cosine([]) is None and median_cosine([(one * 0, one)]) is None
-    assert median_cosine([(one * np.nan, one), (one, one)]) == pytest.approx(1)
+    assert cosine((one, one)) == pytest.approx(1) and cosine((one, -one)) == pytest.approx(-1)
+    assert abs(cosine((one, other))) < 0.02
+    assert cosine((one, one + 0.1 * other), (one, other), (one, one)) > 0.99
+    assert cosine() is None and cosine((one * 0, one)) is None
+    assert cosine((one * np.nan, one), (one, one)) == pytest.approx(1)
     # Half precision is summed up in float64.
-    assert median_cosine([(np.full(60_000, 100, np.float16),) * 2]) == pytest.approx(1)
+    assert cosine((np.full(60_000, 100, np.float16),) * 2) == pytest.approx(1)
+
+
+def test_nothing_is_said_of_models_that_are_made_up(stranger, capsys, monkeypatch):
+    monkeypatch.undo()
+    assert median_cosine([(np.ones(9), -np.ones(9))], relatedness.LEAST - 1) is None
+    assert median_cosine([(np.ones(9), -np.ones(9))], relatedness.LEAST) == pytest.approx(-1)
+    assert run(capsys, ["scan", stranger.suspect, "--pretrained", stranger.base])[0] == 0
 
 
 def test_what_is_refused():
@@ -100,8 +117,7 @@ def test_files_of_any_dtype_give_the_cosine_of_their_matrices(place, dtypes):
         model.save_pretrained(folder)
     own = {name: value for name, value in models[0].bert.named_parameters() if value.dim() > 1}
     base = dict(models[1].named_parameters())
-    expected = median_cosine(
-        (own[n].detach().double().flatten().numpy(), base[n].detach().double().flatten().numpy()) for n in own
-    )
+    flat = lambda tensor: tensor.detach().double().flatten().numpy()  # noqa: E731
+    expected = cosine(*((flat(value), flat(base[name])) for name, value in own.items()))
     assert plan_cosine(prepare_mix(place.suspect, place.base).plan) == pytest.approx(expected, abs=1e-12)
     assert expected > 0.9

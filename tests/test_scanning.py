@@ -154,7 +154,7 @@ def test_any_kind_of_model_can_be_scanned(tmp_path, tiny_tokenizer):
     model.save_pretrained(tmp_path / "suspect")
     base.save_pretrained(tmp_path / "base")
     tiny_tokenizer.save_pretrained(tmp_path / "suspect")
-    report = scan(tmp_path / "suspect", tmp_path / "base", allow_unrelated=True)
+    report = scan(tmp_path / "suspect", tmp_path / "base")
     assert (report.tokens[0].id, report.finding) == (7, "high")
     assert (report.head, report.absent, report.labels) == (None, {}, ())
     assert [group.group for group in report.layers][:2] == ["embeddings", "layer 0 attention"]
