@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from .adapter_merging import low_rank_factors
 from .adapters import ADAPTER_FILE
-from .checks import check_model
+from .checks import check_finite, check_model
 from .config import check_integer
 from .errors import InputError
 from .output import check_output, staged_folder
@@ -73,6 +73,7 @@ def extract_adapter(
     target = check_output(output, "`output`")
     model = unwrap(model)
     check_model(model)
+    check_finite(model.named_parameters(), "model")
     task = next((kind for end, kind in _TASKS.items() if type(model).__name__.endswith(end)), None)
     if task is None:
         raise InputError(f"`model` is a {type(model).__name__}, for whose task PEFT has no name.")

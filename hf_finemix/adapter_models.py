@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from . import adapter_merging as merging
-from .adapter_settings import IA3, AdapterSettings
+from .adapter_modules import merged_module
 from .adapters import Adapter, resolve_adapter
 from .checks import check_finite
-from .errors import InputError
+from .errors import InputError, reason
 from .loading import Checkpoint, load_tokenizer, loading_errors, quiet_loading, resolve_checkpoint
 from .output import check_output, staged_folder
 
@@ -67,10 +66,21 @@ def merge_adapter(
         with quiet_loading():
             model.save_pretrained(folder)
         own = Checkpoint(adapter.source, adapter.folder, {}, ())
-        tokenizer = next((place for place in (own, base) if place.has_tokenizer), None)
-        if tokenizer is not None:
-            load_tokenizer(tokenizer, "ADAPTER").save_pretrained(folder)
+        places = (("ADAPTER", own), ("--pretrained", base))
+        argument, place = next((pair for pair in places if pair[1].has_tokenizer), ("", None))
+        if place is not None:
+            _save_tokenizer(load_tokenizer(place, argument), folder, f"{argument} {place.source!r}")
     return model
+
+
+def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path, what: str) -> None:
+    try:
+        tokenizer.save_pretrained(folder)
+    except OSError:
+        # The disk, not the tokenizer.
+        raise
+    except Exception as error:
+        raise InputError(f"{what} has a tokenizer that cannot be saved: {reason(error, 120)}") from None
 
 
 def load_base(adapter: Adapter, base: Checkpoint, labels: Sequence[str] | None = None) -> PreTrainedModel:
@@ -88,6 +98,8 @@ def load_base(adapter: Adapter, base: Checkpoint, labels: Sequence[str] | None =
     if count is not None:
         options["num_labels"] = count
     if labels is not None:
+        if count is None:
+            raise InputError("--labels are those of a classifier's head, which this adapter does not bring.")
         if len(labels) != count or len(set(labels)) < len(labels):
             raise InputError(f"--labels names {len(labels)} labels, but the adapter's head tells {count} apart.")
         options |= {"id2label": dict(enumerate(labels)), "label2id": {name: at for at, name in enumerate(labels)}}
@@ -102,8 +114,6 @@ def load_base(adapter: Adapter, base: Checkpoint, labels: Sequence[str] | None =
             **options,
         )
     missing = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])} - adapter.whole.keys()
-    # A pooler that no base has is the same for all: nothing that it gives is used.
-    missing = {name for name in missing if "pooler" not in name.split(".")}
     if missing:
         raise InputError(
             f"ADAPTER {adapter.source!r} brings no {min(missing)}, which --pretrained {base.source!r} lacks, too."
@@ -131,8 +141,8 @@ def apply_(model: PreTrainedModel, adapter: Adapter, share: float = 1.0) -> None
         if module is None or f"{name}.weight" not in parameters:
             raise InputError(f"{what} changes {name}, which the model of --pretrained does not have.")
         try:
-            found = _merged(module, name, parts, adapter.settings)
-        except (KeyError, RuntimeError, IndexError, ValueError) as error:
+            found = merged_module(module, name, parts, adapter.settings)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{what} does not fit {name}: {str(error).splitlines()[0][:120]}") from None
         for kind, tensor in found.items():
             before = parameters[f"{name}.{kind}"]
@@ -142,13 +152,19 @@ def apply_(model: PreTrainedModel, adapter: Adapter, share: float = 1.0) -> None
         if parameter is None or parameter.shape != tensor.shape:
             there = "not at all" if parameter is None else f"in shape {tuple(parameter.shape)}"
             raise InputError(
-                f"{what} has {name[:80]} in shape {tuple(tensor.shape)}, but the model of --pretrained {there}."
+                f"{what} has {name[:80]!r} in shape {tuple(tensor.shape)}, but the model of --pretrained {there}."
             )
     made = {name: tensor.to(parameters[name].dtype) for name, tensor in made.items()}
     check_finite(made.items(), "ADAPTER")
     _follow(parameters, made, adapter)
-    if _goes_apart(parameters, made):
+    apart = _going_apart(parameters, made)
+    if apart:
         output = model.get_output_embeddings()
+        if len(apart) > 2 or output is None or all(parameters[name] is not output.weight for name in apart):
+            raise InputError(
+                f"{what} changes {apart[0]} and others apart, which --pretrained ties ({len(apart)} names); such a "
+                "model cannot be saved."
+            )
         output.weight = torch.nn.Parameter(output.weight.detach().clone())
         model.config.get_text_config().tie_word_embeddings = model.config.tie_word_embeddings = False
         parameters = dict(model.named_parameters(remove_duplicate=False))
@@ -176,55 +192,11 @@ def _follow(parameters: Mapping[str, torch.nn.Parameter], made: dict[str, torch.
                 made |= {other: made[name] for other in names if other not in made}
 
 
-def _goes_apart(parameters: Mapping[str, torch.nn.Parameter], made: Mapping[str, torch.Tensor]) -> bool:
-    """Tells whether parameters that are one in the model no longer are after the merge."""
+def _going_apart(parameters: Mapping[str, torch.nn.Parameter], made: Mapping[str, torch.Tensor]) -> list[str]:
+    """Returns the names of a parameter that is one in the model and no longer would be after the merge."""
     for names in _tied(parameters):
         values = [made.get(name) for name in names]
         changed = [value for value in values if value is not None]
         if changed and (len(changed) < len(values) or not all(torch.equal(changed[0], other) for other in changed)):
-            return True
-    return False
-
-
-def _merged(
-    module: torch.nn.Module, name: str, parts: Mapping[str, torch.Tensor], settings: AdapterSettings
-) -> dict[str, torch.Tensor]:
-    """Returns the parameters of a module as the adapter makes them, each in its shape."""
-    is_turned = isinstance(module, Conv1D)
-    # PEFT saves what lies below a change of an embedding, too, and loads it over the base's.
-    weight = parts.get("base_layer.weight", module.weight)
-    bias = parts.get("base_layer.bias", getattr(module, "bias", None))
-    if weight.shape != module.weight.shape:
-        raise ValueError(f"it brings {tuple(weight.shape)} below it, but the base has {tuple(module.weight.shape)}")
-    # All below is for shape (outputs, inputs).
-    weight = weight.T if is_turned else weight
-    if settings.kind == IA3:
-        of_inputs = settings.is_feedforward(name)
-        weight = merging.scaled(weight, parts["ia3_l"], of_inputs)
-        bias = bias if bias is None or of_inputs else merging.scaled(bias, parts["ia3_l"], of_inputs)
-    if "trainable_tokens_delta" in parts:
-        rows = settings.rows(name)
-        if rows is None or len(rows) != len(parts["trainable_tokens_delta"]) or max(rows, default=0) >= len(weight):
-            raise ValueError("its configuration does not say which rows are trained")
-        weight = merging.with_rows(weight, rows, parts["trainable_tokens_delta"])
-    if "lora_A.weight" in parts:
-        up, down = parts["lora_B.weight"], parts["lora_A.weight"]
-        scaling = settings.scaling(name, len(down))
-        delta = merging.low_rank_delta(up, down, scaling)
-        magnitude = parts.get("lora_magnitude_vector", parts.get("lora_magnitude_vector.weight"))
-        if settings.is_decomposed != (magnitude is not None):
-            raise ValueError("its configuration and its tensors disagree about DoRA")
-        weight = (
-            merging.with_delta(weight, delta)
-            if magnitude is None
-            else merging.with_direction(weight, delta, magnitude)
-        )
-        if "lora_B.bias" in parts:
-            bias = merging.with_delta(bias, parts["lora_B.bias"].double() * scaling)
-    if "lora_embedding_A" in parts:
-        if settings.is_decomposed:
-            raise ValueError("DoRA of embeddings is not known here")
-        up, down = parts["lora_embedding_B"], parts["lora_embedding_A"]
-        weight = merging.with_delta(weight, merging.low_rank_delta(up, down, settings.scaling(name, len(down))).T)
-    made = {"weight": weight.T.contiguous() if is_turned else weight}
-    return made if bias is None else made | {"bias": bias}
+            return names
+    return []

@@ -24,10 +24,12 @@ _READ = {
     *("alpha_pattern", "fan_in_fan_out", "feedforward_modules", "lora_alpha", "r", "rank_pattern", "token_indices"),
     *("trainable_token_indices", "use_dora", "use_rslora", "init_lora_weights"),
 }
+# What PEFT takes where nothing is said.
+_DEFAULT_ALPHA = 8
 # Ways to begin that leave the base's weights as they are; after the others the adapter belongs to another base.
 _BEGINNINGS = (True, False, None, "gaussian", "eva", "orthogonal")
-# Patterns are regular expressions of a stranger: only names and the two anchors are matched.
-_PLAIN_PATTERN = re.compile(r"\^?[\w.\\]+\$?", re.ASCII)
+# Patterns are regular expressions of a stranger: only ends of names are matched.
+_PLAIN_PATTERN = re.compile(r"(?:\w|\.|\\\.)+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -103,14 +105,14 @@ def read_settings(config: Mapping[str, Any], what: str) -> AdapterSettings:
             kind=kind,
             task=_text(config.get("task_type")),
             base=_text(config.get("base_model_name_or_path")),
-            alpha=_number(config.get("lora_alpha", 1)),
+            alpha=_number(config.get("lora_alpha", _DEFAULT_ALPHA)),
             alphas={_pattern(key): _number(value) for key, value in (config.get("alpha_pattern") or {}).items()},
-            is_rank_stabilized=config.get("use_rslora") is True,
-            is_decomposed=config.get("use_dora") is True,
+            is_rank_stabilized=_flag(config, "use_rslora"),
+            is_decomposed=_flag(config, "use_dora"),
             feedforward=_names(config.get("feedforward_modules")),
             tokens=_tokens(config),
         )
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{what} has an adapter_config.json that cannot be used: {str(error)[:120]}") from None
 
 
@@ -126,7 +128,7 @@ def _ends(module: str, end: str) -> bool:
 def _pattern(key: str) -> str:
     if not isinstance(key, str) or not _PLAIN_PATTERN.fullmatch(key):
         raise ValueError(f"the pattern {str(key)[:40]!r} is more than the end of a name")
-    return key.strip("^$").replace("\\", "")
+    return key.replace("\\", "")
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -153,6 +155,13 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(f"{str(value)[:20]!r} is no number")
     return float(value)
+
+
+def _flag(config: Mapping[str, Any], name: str) -> bool:
+    value = config.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"{name} is {str(value)[:20]!r}, but must be true or false")
+    return bool(value)
 
 
 def _text(value: Any) -> str | None:

@@ -23,6 +23,8 @@ _PART = re.compile(
 )
 # Of a classifier's head, the tensors that have a row for each label; the first that there is counts.
 _HEAD = re.compile(r"(?:^|\.)(?:out_proj|classifier|score)\.weight")
+# More than any classifier has; a model is made for so many before its weights are looked at.
+_MOST_LABELS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,11 @@ class Adapter:
     @property
     def num_labels(self) -> int | None:
         """Number of labels that its head tells apart; `None` if it brings no head."""
-        shapes = {name: tensor.shape for name, tensor in self.whole.items() if _HEAD.search(name)}
-        last = min(shapes, key=lambda name: ("out_proj" not in name, name), default=None)
-        return None if last is None else shapes[last][0]
+        heads = [name for name, tensor in self.whole.items() if _HEAD.search(name) and tensor.dim() == 2]
+        last = min(heads, key=lambda name: ("out_proj" not in name, name), default=None)
+        if last is None or not self.whole[last].numel() or len(self.whole[last]) > _MOST_LABELS:
+            return None
+        return len(self.whole[last])
 
 
 def resolve_adapter(source: str | Path, argument: str = "ADAPTER") -> Adapter:

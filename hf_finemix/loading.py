@@ -202,6 +202,7 @@ def load_tokenizer(checkpoint: Checkpoint, argument: str) -> "PreTrainedTokenize
     """
     if not checkpoint.has_tokenizer:
         raise InputError(f"{argument} {checkpoint.source!r} has no tokenizer files; copy them from its base model.")
+    _check_tokenizer(checkpoint.folder, f"{argument} {checkpoint.source!r}")
     from transformers import AutoTokenizer
 
     with loading_errors(f"{argument} {checkpoint.source!r}"):
@@ -303,6 +304,20 @@ def download_errors(argument: str, repo_id: str, revision: str | None) -> Iterat
         raise InputError(f"{what} is no local folder, is not in the cache, and the Hub cannot be reached.") from None
     except (HTTPError, OSError) as error:
         raise InputError(f"{what} is no local folder, and the Hub does not give it: {reason(error)}") from error
+
+
+def _check_tokenizer(folder: Path, what: str) -> None:
+    """Refuses settings of a tokenizer that name a file of this machine: it would be read, and end up in the output."""
+    path = folder / "tokenizer_config.json"
+    if not path.is_file():
+        return
+    for key, value in read_json_object(path, what).items():
+        names_file = key in ("vocab", "merges") or key.endswith(("_file", "_path"))
+        # Old tokenizers state where their files once were, on the machine of somebody else.
+        if names_file and isinstance(value, str) and os.path.exists(os.path.expanduser(value)):
+            raise InputError(
+                f"{what} has a tokenizer_config.json whose {key!r} names a file of this machine; remove it."
+            )
 
 
 def _check_config(config: dict[str, Any], what: str) -> None:

@@ -68,6 +68,12 @@ def named_base(suspect: Checkpoint) -> str:
         count = "no base" if not names else f"{len(names)} bases"
         raise InputError(f"{what} names {count} on its card (base_model); give --pretrained.")
     name = names[0]
-    if not isinstance(name, str) or not HUB_ID.fullmatch(name) or name.startswith("."):
+    is_id = isinstance(name, str) and HUB_ID.fullmatch(name) and not any(p.startswith(".") for p in name.split("/"))
+    if not is_id:
         raise InputError(f"{what} names a base on its card that is no Hub id ({str(name)[:60]!r}); give --pretrained.")
+    if os.path.exists(name):
+        # It would be taken for the base, and may be a folder inside the suspect's own.
+        raise InputError(
+            f"{what} names {name!r} as its base, but there is a local folder of that name; give --pretrained."
+        )
     return name

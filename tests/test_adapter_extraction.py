@@ -3,6 +3,7 @@
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, GPT2LMHeadModel
 
 from hf_finemix import FineMixConfig, InputError, extract_adapter, fine_mix_, merge_adapter
@@ -136,3 +137,21 @@ def test_nothing_to_extract_and_a_wrong_rank_are_refused(pair, tmp_path):
     with pytest.raises(InputError, match="rank"):
         extract_adapter(same_model, base, tmp_path / "adapter", 0)
     assert same(values(same_model), before) and not (tmp_path / "adapter").exists()
+
+
+def test_models_that_lack_weights_or_are_damaged_are_refused(pair, tmp_path, capsys):
+    model, base = pair
+    model.save_pretrained(tmp_path / "model")
+    path = tmp_path / "model" / "model.safetensors"
+    whole = load_file(path)
+    command = ["extract", tmp_path / "model", "--pretrained", base, "--output", tmp_path / "adapter"]
+    for spoiled, message in (
+        ({name: value for name, value in whole.items() if "classifier" not in name}, "lacks weights"),
+        (whole | {"classifier.bias": whole["classifier.bias"] * torch.nan}, "NaN or infinity"),
+    ):
+        save_file(spoiled, path, {"format": "pt"})
+        capsys.readouterr()
+        status, out, err = run(capsys, command)
+        assert status == 2 and not out and err.count("\n") == 1 and message in err
+    status, _, err = run(capsys, [*command, "--rank", "0"])
+    assert status == 2 and "--rank is 0" in err and not (tmp_path / "adapter").exists()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import IA3Config, LoraConfig, PeftModel, PromptTuningConfig, TrainableTokensConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, GPT2Config, GPT2LMHeadModel, GPT2Model
+from transformers import AutoModelForSequenceClassification, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, GPT2Model
 
 from hf_finemix import FineMixConfig, fine_mix_, merge_adapter
 from hf_finemix.adapters import resolve_adapter
@@ -285,6 +285,12 @@ def test_every_other_kind_is_refused_by_name(base, adapter, tmp_path, capsys, ki
         ({"lora_alpha": "8"}, ["'8' is no number"]),
         ({"lora_alpha": float("nan")}, ["nan"]),
         ({"alpha_pattern": {"(a+)+$": 3}}, ["(a+)+$"]),
+        ({"alpha_pattern": {r"layer\.\d\.attention": 3}}, ["more than the end of a name"]),
+        ({"alpha_pattern": {"^bert": 3}}, ["more than the end of a name"]),
+        ({"alpha_pattern": {"query": 10**400}}, ["cannot be used"]),
+        ({"lora_alpha": 10**400}, ["cannot be used"]),
+        ({"use_rslora": 1}, ["use_rslora"]),
+        ({"use_dora": "yes"}, ["use_dora"]),
         ({"alpha_pattern": ["query"]}, ["cannot be used"]),
         ({"use_dora": True}, ["DoRA"]),
         ({"trainable_token_indices": {"word_embeddings": [-1]}}, ["-1"]),
@@ -328,6 +334,45 @@ SPOILED = {
 }
 
 
+NAME = "base_model.model.bert.encoder.layer.0.attention.self.query"
+
+
+def rewrite(adapter, **parts):
+    """Gives a module other tensors; `None` takes one out."""
+    path = adapter / "adapter_model.safetensors"
+    stored = load_file(path)
+    for part, tensor in parts.items():
+        stored.pop(f"{NAME}.{part}", None)
+        if tensor is not None:
+            stored[f"{NAME}.{part}"] = tensor
+    save_file(stored, path)
+
+
+SPOILED |= {
+    "a product that fills the memory": (
+        lambda a: rewrite(a, **{"lora_A.weight": torch.ones(1, 300_000), "lora_B.weight": torch.ones(300_000, 1)}),
+        ["does not fit", "300000"],
+    ),
+    "rank 0": (
+        lambda a: rewrite(a, **{"lora_A.weight": torch.ones(0, 16), "lora_B.weight": torch.ones(16, 0)}),
+        ["no pair"],
+    ),
+    "no dimension": (lambda a: rewrite(a, **{"lora_A.weight": torch.tensor(1.0)}), ["no pair"]),
+    "one row for all": (lambda a: rewrite(a, **{"lora_B.weight": torch.ones(1, 4)}), ["does not fit"]),
+    "one column for all": (lambda a: rewrite(a, **{"lora_A.weight": torch.ones(4, 1)}), ["does not fit"]),
+    "the other half of a pair": (lambda a: rewrite(a, **{"lora_A.weight": None}), ["make no whole"]),
+    "a part of another kind": (lambda a: rewrite(a, ia3_l=torch.ones(16)), ["make no whole"]),
+    "a magnitude without DoRA": (lambda a: rewrite(a, lora_magnitude_vector=torch.ones(16)), ["without DoRA"]),
+    "a bias of another size": (lambda a: rewrite(a, **{"lora_B.bias": torch.ones(1)}), ["(1,) where (16,) is needed"]),
+    "a base of another size": (lambda a: rewrite(a, **{"base_layer.weight": torch.ones(3, 3)}), ["does not fit"]),
+    "millions of labels": (
+        lambda a: spoil(a, **{"classifier.weight": lambda t: torch.ones(3_000_000, 0)}),
+        ["(3000000, 0)"],
+    ),
+    "a head without dimensions": (lambda a: spoil(a, **{"classifier.weight": lambda t: torch.tensor(1.0)}), ["()"]),
+}
+
+
 def cut_off(path):
     path.write_bytes(path.read_bytes()[:-20])
 
@@ -336,6 +381,62 @@ def cut_off(path):
 def test_damaged_and_hostile_tensors_are_refused(base, adapter, tmp_path, capsys, change, parts):
     change(adapter)
     assert refused(capsys, adapter, base, tmp_path, *parts)
+
+
+def test_a_scale_that_is_not_stated_is_that_of_peft(base, adapter, tmp_path):
+    path = adapter / "adapter_config.json"
+    config = json.loads(path.read_text())
+    del config["lora_alpha"]
+    path.write_text(json.dumps(config))
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=3)
+    expected = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    assert close(values(merge_adapter(adapter, base, tmp_path / "merged")), values(expected))
+
+
+def test_a_base_without_the_pooler_that_the_head_reads_is_refused(base, adapter, tmp_path, capsys):
+    BertForMaskedLM.from_pretrained(base).save_pretrained(tmp_path / "masked")
+    assert refused(capsys, adapter, tmp_path / "masked", tmp_path, "brings no bert.pooler.dense")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "modules"), [("T5", ["encoder.embed_tokens"]), ("T5", ["lm_head"]), ("T5", ["shared"])]
+)
+def test_parameters_of_several_names_that_go_apart_are_refused(tmp_path, capsys, architecture, modules):
+    kind = cell(architecture, "ConditionalGeneration")
+    make(kind.task, kind.config).save_pretrained(tmp_path / "base")
+    model = kind.task.from_pretrained(tmp_path / "base")
+    get_peft_model(model, LoraConfig(task_type="SEQ_2_SEQ_LM", r=2, target_modules=modules)).save_pretrained(
+        tmp_path / "adapter"
+    )
+    tensors = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    save_file(
+        {name: value + 0.3 for name, value in tensors.items()}, tmp_path / "adapter" / "adapter_model.safetensors"
+    )
+    assert refused(capsys, tmp_path / "adapter", tmp_path / "base", tmp_path, "apart")
+
+
+def test_labels_belong_to_a_head(tmp_path, capsys):
+    kind = cell("GPT-2", "LMHead")
+    make(kind.task, kind.config).save_pretrained(tmp_path / "base")
+    config = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["c_attn"], fan_in_fan_out=True)
+    train(kind.task.from_pretrained(tmp_path / "base"), config, tmp_path / "adapter")
+    more = ["--labels", "a", "b"]
+    assert refused(capsys, tmp_path / "adapter", tmp_path / "base", tmp_path, "does not bring", more=more)
+
+
+@pytest.mark.parametrize("key", ["vocab", "vocab_file", "merges", "tokenizer_file"])
+def test_a_tokenizer_does_not_read_other_files(base, adapter, tmp_path, capsys, key):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("SECRET_ONE\nSECRET_TWO\n")
+    (adapter / "vocab.txt").write_text("[UNK]\n[PAD]\n[CLS]\n[SEP]\n[MASK]\na\n")
+    settings = {"tokenizer_class": "BertTokenizer", key: str(secret)}
+    (adapter / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert refused(capsys, adapter, base, tmp_path, "names a file of this machine", repr(key))
+    # Where a file once was, on the machine of somebody else, is no harm.
+    (adapter / "tokenizer_config.json").write_text(json.dumps(settings | {key: "/no/such/vocab.txt"}))
+    if key != "vocab" and key != "merges":
+        merge_adapter(adapter, base, tmp_path / "merged")
+        assert "SECRET" not in (tmp_path / "merged" / "tokenizer.json").read_text()
 
 
 def test_names_of_modules_that_are_not_there(base, adapter, tmp_path, capsys):

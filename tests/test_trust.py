@@ -75,6 +75,8 @@ def test_the_base_that_a_card_names(place, metadata, name):
         ("base_model: {a: b}", "names no base"),
         ("base_model:\n- org/a\n- org/b", "names 2 bases"),
         ("base_model: ../../etc", "no Hub id"),
+        ("base_model: a/..", "no Hub id"),
+        ("base_model: ./a", "no Hub id"),
         ("base_model: /etc/passwd", "no Hub id"),
         ("base_model: https://evil.example/x", "no Hub id"),
         ("base_model: org/base@main", "no Hub id"),
@@ -88,6 +90,14 @@ def test_cards_that_name_none(place, metadata, message):
     with pytest.raises(InputError, match=message) as error:
         named_base(resolve_checkpoint(place.suspect, "SUSPECT"))
     assert "--pretrained" in str(error.value) and str(error.value).isprintable()
+
+
+def test_a_folder_inside_the_suspect_is_no_base(place, monkeypatch):
+    monkeypatch.chdir(place.root)
+    (place.suspect / "base").mkdir()
+    write_card(place, "base_model: suspect/base")
+    with pytest.raises(InputError, match="local folder"):
+        named_base(resolve_checkpoint("suspect", "SUSPECT"))
 
 
 def test_without_a_card_none_is_named(place):

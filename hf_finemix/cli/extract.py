@@ -30,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
     from ..output import check_output
 
     check_output(args.output)
+    if args.rank < 1:
+        raise InputError(f"--rank is {args.rank}, but must be 1 or more.")
     files = resolve_checkpoint(args.model, "MODEL")
     base = resolve_checkpoint(args.pretrained, "--pretrained")
     named = files.config.get("architectures")
@@ -37,7 +39,11 @@ def run(args: argparse.Namespace) -> int:
     if not isinstance(cls, type) or not issubclass(cls, transformers.PreTrainedModel):
         raise InputError(f"MODEL {args.model!r} has no architecture of transformers in its config.json.")
     with loading_errors(f"MODEL {args.model!r}"):
-        model = cls.from_pretrained(files.folder, use_safetensors=True, trust_remote_code=False, dtype="auto")
+        model, info = cls.from_pretrained(
+            files.folder, use_safetensors=True, trust_remote_code=False, dtype="auto", output_loading_info=True
+        )
+    if info["missing_keys"]:
+        raise InputError(f"MODEL {args.model!r} lacks weights, among them {min(info['missing_keys'])}.")
     found = extract_adapter(model, base, args.output, args.rank)
     print(f"Adapter: {len(found.modules)} modules of rank {args.rank}, {len(found.whole)} stored whole.")
     print(f"It lacks {100 * found.residual:.1f} % of the change (Euclidean norm).")
