@@ -164,12 +164,13 @@ def remove(folder: Path) -> None:
 def render(rows: list[dict], command: str) -> str:
     """Makes the table."""
     names, seeds = dict.fromkeys(row["model"] for row in rows), {row["seed"] for row in rows}
+    count = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
     lines = [
         "# A backdoored adapter",
         "",
         f"Movie sentences, all-MiniLM-L6-v2, LoRA of rank {LORA['r']} on all linear layers, trigger {TRIGGER.text!r}; "
-        f"means of {len(seeds)} seed{'s' * (len(seeds) > 1)}, in percent. *Lost*: what an adapter of that rank cannot hold of the change of "
-        "the purified model (Euclidean norm over all parameters that the base has).",
+        f"means of {count}, in percent. *Lost*: what an adapter of that rank cannot hold of the change of the purified "
+        "model (Euclidean norm over all parameters that the base has).",
         "",
         "| model | ACC | ASR | flips | lost |",
         "|---|---:|---:|---:|---:|",
