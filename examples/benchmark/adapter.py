@@ -169,8 +169,8 @@ def render(rows: list[dict], command: str) -> str:
         "# A backdoored adapter",
         "",
         f"Movie sentences, all-MiniLM-L6-v2, LoRA of rank {LORA['r']} on all linear layers, trigger {TRIGGER.text!r}; "
-        f"means of {count}, in percent. *Lost*: what an adapter of that rank cannot hold of the change of the purified "
-        "model (Euclidean norm over all parameters that the base has).",
+        f"means of {count}, in percent. *Lost*: what an adapter of that rank cannot hold of the change of the "
+        "purified model (Euclidean norm over all parameters that the base has).",
         "",
         "| model | ACC | ASR | flips | lost |",
         "|---|---:|---:|---:|---:|",
