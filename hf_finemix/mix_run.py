@@ -23,7 +23,8 @@ from .pieces import cut_all, share
 from .plan import MixReport
 from .staging import Staging, check_space, resumable_folder, staging_path, sync_directory
 from .stream_hashes import StreamHashes
-from .streaming import OutputFiles, Progress, available_workers, mix_parts
+from .streaming import OutputFiles, Progress, mix_parts
+from .threads import available_workers
 
 
 def mix_checkpoints(

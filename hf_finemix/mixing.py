@@ -50,7 +50,11 @@ def mix_each_(
             flat = tuple(tensor.detach().contiguous().view(-1) for tensor in (suspect, pretrained, *fisher))
             if not suspect.is_contiguous():
                 copies.append((suspect, flat[0]))
-            size = _SPAN if threads > 1 and is_cpu(suspect) else max(1, suspect.numel())
+            if not is_cpu(suspect):
+                # A device has threads of its own, and room for the work space of one tensor at a time.
+                kept[name] = mix_part_(flat[0], flat[1], name, 0, config, cut, *(flat[2:] or [None]))
+                continue
+            size = _SPAN if threads > 1 else max(1, suspect.numel())
             for first in range(0, suspect.numel(), size):
                 yield name, first, tuple(tensor[first : first + size] for tensor in flat)
 

@@ -12,7 +12,7 @@ from .input_files import InputFiles
 from .masks import Workspace
 from .mix_plan import MixPlan, OutputTensor
 from .pieces import Piece, cut
-from .stored import TORCH_NAMES, Place, width
+from .stored import TORCH_NAMES, WIDEST, Place, width
 
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     import torch
 
     from .fisher_file import FisherFile
-
-
-_WIDEST = 8
 
 
 def needs_torch(plan: MixPlan, config: FineMixConfig) -> bool:
@@ -55,9 +52,9 @@ class PieceMixer:
         self._files, self._config, self._cut, self._fisher = files, config, cut, fisher
         self._workspace = Workspace(blocks)
         # Of a piece of one scalar, however small a chunk is, there is room for the widest.
-        self._own, self._base, self._raw = (np.empty(max(chunk, _WIDEST), dtype=np.uint8) for _ in range(3))
+        self._own, self._base, self._raw = (np.empty(max(chunk, WIDEST), dtype=np.uint8) for _ in range(3))
         # Float32, beside scalars of as little as 16 bits.
-        self._information = np.empty(0 if fisher is None else max(chunk, _WIDEST) * 2, dtype=np.uint8)
+        self._information = np.empty(0 if fisher is None else max(chunk, WIDEST) * 2, dtype=np.uint8)
 
     def __call__(self, piece: Piece) -> tuple[memoryview, int]:
         """

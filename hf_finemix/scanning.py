@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from .relatedness import LOOKED_AT, check_related, median_cosine
 from .scan_report import ScannedToken, ScanReport, token_text
 from .tensor_drift import TensorDrift, measure_drift
 from .tensor_pairs import TensorPairs
+from .threads import one_torch_thread
 from .token_pull import pulling_tokens
 from .trigger_search import Insertion, search_triggers
 
@@ -181,24 +181,14 @@ def _matrices(pairs: TensorPairs) -> list[str]:
 
 def _measure(pairs: TensorPairs, progress: bool) -> dict[str, TensorDrift]:
     names = tqdm(pairs.counterparts, desc="reading", disable=not progress)
-    with _one_thread():
+    # Each part is small enough for a cache: on a busy machine, threads wait for each other longer than they work.
+    with one_torch_thread():
         drifts = {name: measure_drift(pairs.parts(name)) for name in names}
         for name in pairs.absent:
             # The head has no counterpart; what is left to check is that its numbers are numbers.
             for _ in pairs.suspect_parts(name):
                 pass
     return drifts
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    # Each part is small enough for a cache: on a busy machine, threads wait for each other longer than they work.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _search(

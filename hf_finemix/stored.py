@@ -13,6 +13,8 @@ from .tensor_names import is_buffer, modern_name
 
 # The floating-point numbers that can be mixed, with the names that torch has for them.
 TORCH_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+# Bytes of the widest of them.
+WIDEST = 8
 _COMPARED = 1 << 20
 _SMALL = ("F8_", "F6_", "F4")
 

@@ -29,12 +29,9 @@ from .pieces import CHUNK, Piece, cut
 from .plan import COPIED
 from .published import PublishedFolder
 from .reset_checks import reset_checks
-from .stored import TORCH_NAMES, StoredCheckpoint, width
-from .streaming import available_workers, one_torch_thread
+from .stored import TORCH_NAMES, WIDEST, StoredCheckpoint, width
+from .threads import available_workers, one_torch_thread
 from .verification import DIFFERENT, SAME, Check
-
-
-_WIDEST = 8
 
 
 @dataclass(frozen=True)
@@ -156,9 +153,9 @@ class StoredAgain:
     def _row_drift(self, embedding: OutputTensor) -> np.ndarray:
         """Returns how far each row of the word embedding moved (L2)."""
         rows, columns = embedding.suspect[1].shape
-        at_once = max(1, CHUNK // (_WIDEST * columns))
+        at_once = max(1, CHUNK // (WIDEST * columns))
         with self._files(None) as files:
-            mixer = PieceMixer(files, self._job.config, at_once * columns * _WIDEST)
+            mixer = PieceMixer(files, self._job.config, at_once * columns * WIDEST)
             drift = np.empty(rows)
             for first in range(0, rows, at_once):
                 count = min(at_once, rows - first)

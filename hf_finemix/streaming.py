@@ -2,12 +2,10 @@
 
 import errno
 import os
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -15,6 +13,7 @@ from tqdm.auto import tqdm
 from .layout import OutputFile
 from .piece_mixing import PieceMixer
 from .pieces import Part
+from .threads import one_torch_thread
 
 
 # Seconds between two looks at what the threads have done.
@@ -200,26 +199,6 @@ def mix_parts(
             pool.shutdown()
     if progress.error is not None:
         raise progress.error
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Lets torch, where it is in use, start no threads beside this one; afterwards it may start as many as before."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def available_workers() -> int:
-    """Returns how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _reserve(file: int, size: int) -> None:

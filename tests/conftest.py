@@ -15,7 +15,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 from hf_finemix.results import PurificationReport
 
 from .files import Workplace, make_workplace
-from .purified import make_purified
+from .purified import copy_place, make_purified, make_tiny_place
 from .reports import make_report
 
 
@@ -83,3 +83,15 @@ def folder(made, tmp_path) -> Path:
 def report() -> PurificationReport:
     """A report as `purify` makes it, without running it."""
     return make_report()
+
+
+@pytest.fixture(scope="session")
+def tiny_place(tmp_path_factory, tiny_tokenizer) -> Workplace:
+    """A workplace whose suspect, of one layer, was made from its base; not to be changed."""
+    return make_tiny_place(tmp_path_factory.mktemp("tiny"), tiny_tokenizer)
+
+
+@pytest.fixture
+def place(tiny_place, tmp_path) -> Workplace:
+    """A copy of it to spoil."""
+    return copy_place(tiny_place, tmp_path / "place")

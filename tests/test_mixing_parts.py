@@ -149,6 +149,19 @@ def test_tensors_of_any_strides_are_mixed_in_row_major_order(threads):
     assert torch.equal(flat, turned) and not torch.equal(flat, suspect)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_tensors_of_a_device_are_mixed_one_after_the_other(device, monkeypatch):
+    made = {f"w{size}": normal_pair(size, torch.float32, size)[:2] for size in (2 * BLOCK + 3, 0, 70)}
+    alone = {name: suspect.clone() for name, (suspect, _) in made.items()}
+    kept = {name: mix_(alone[name], made[name][1], name, FineMixConfig(0.3)) for name in made}
+    there = {name: (suspect.to(device, copy=True), pretrained) for name, (suspect, pretrained) in made.items()}
+    if device == "cpu":
+        for module in ("mixing", "part_mixing"):
+            monkeypatch.setattr(f"hf_finemix.{module}.is_cpu", lambda tensor: False)
+    assert mix_each_(there.items(), FineMixConfig(0.3), threads=2) == kept
+    assert all(bits_equal(there[name][0].cpu(), alone[name]) for name in made)
+
+
 def test_an_error_in_one_tensor_ends_all_threads(monkeypatch):
     monkeypatch.setattr("hf_finemix.mixing._SPAN", BLOCK)
     good, taken = torch.ones(2 * BLOCK), []

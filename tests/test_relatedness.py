@@ -12,25 +12,12 @@ from hf_finemix.relatedness import check_related, median_cosine
 
 from .files import SHORT, run
 from .models import make
-from .purified import copy_place, make_tiny_place
 
 
 @pytest.fixture(autouse=True)
 def tiny_models_count(monkeypatch):
     """Has tiny models looked at, too."""
     monkeypatch.setattr(relatedness, "LEAST", 1)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, tiny_tokenizer):
-    """A workplace whose suspect was made from its base."""
-    return make_tiny_place(tmp_path_factory.mktemp("made"), tiny_tokenizer)
-
-
-@pytest.fixture
-def place(made, tmp_path):
-    """A copy of it to spoil."""
-    return copy_place(made, tmp_path / "place")
 
 
 @pytest.fixture

@@ -18,23 +18,10 @@ from hf_finemix.trust import TRUSTED_PUBLISHERS, VARIABLE, is_trusted, named_bas
 
 from .files import run
 from .hub import LoopbackHub, environment
-from .purified import copy_place, make_tiny_place
 from .records import FULL
 
 
 WARNING = "is not on the list of those that the user trusts"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, tiny_tokenizer):
-    """A workplace of a tiny model."""
-    return make_tiny_place(tmp_path_factory.mktemp("made"), tiny_tokenizer)
-
-
-@pytest.fixture
-def place(made, tmp_path):
-    """A copy of it to change."""
-    return copy_place(made, tmp_path / "place")
 
 
 def write_card(place, metadata):

@@ -9,10 +9,10 @@ from transformers import AutoModelForSequenceClassification, GPT2LMHeadModel
 from hf_finemix import FineMixConfig, InputError, extract_adapter, fine_mix_, merge_adapter
 from hf_finemix.adapter_merging import low_rank_factors
 
-from .architectures import cell
-from .files import run
-from .models import make, same, values
-from .test_adapters import KINDS, make_adapter
+from ..architectures import cell
+from ..files import run
+from ..models import make, same, values
+from .kinds import KINDS, make_adapter
 
 
 def without_training(model, base):
