@@ -110,9 +110,7 @@ def prepare_mix(
             f"SUSPECT {found.source!r} was mixed before (its config.json has a `finemix` record); start from the "
             "original suspect."
         )
-    if (config.selection == FISHER) != (fisher is not None):
-        what = "`fisher` is missing" if fisher is None else f"`fisher` is of no use with {config.selection!r}"
-        raise InputError(f"{what}; the selection 'fisher', and no other, ranks by a file that `save_fisher` wrote.")
+    check_ranking(config, fisher)
     information = None
     if fisher is not None:
         # What ranks needs torch, and what mixes at random does not wait for it.
@@ -130,6 +128,18 @@ def prepare_mix(
     if information is not None:
         information.check_fits({name: tensor.suspect[1].shape for name, tensor in plan.mixed.items()})
     return MixJob(*stored, config, plan, lay_out(plan.tensors, max_shard_size), CHUNK, PART, information)
+
+
+def check_ranking(config: FineMixConfig, fisher: str | Path | None) -> None:
+    """
+    Checks that there is a file of Fisher information where the selection ranks by it, and only there.
+
+    Raises:
+        InputError: If not.
+    """
+    if (config.selection == FISHER) != (fisher is not None):
+        what = "`fisher` is missing" if fisher is None else f"`fisher` is of no use with {config.selection!r}"
+        raise InputError(f"{what}; the selection 'fisher', and no other, ranks by a file that `save_fisher` wrote.")
 
 
 def _check_rows(suspect: Checkpoint, pretrained: Checkpoint) -> None:

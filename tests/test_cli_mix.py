@@ -222,3 +222,22 @@ def test_neither_torch_nor_transformers_is_imported(workplace):
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert not {"torch", "transformers", "datasets", "accelerate"} & set(done.stdout.split())
     assert json.loads((workplace.output / "config.json").read_text())["finemix"]["keep_ratio"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--workers", "0"], "workers"),
+        (["--selection", "fisher"], "`fisher` is missing"),
+        (["--fisher", "none.safetensors"], "of no use with 'random'"),
+        (["--keep-ratio", "2"], "keep_ratio"),
+    ],
+)
+def test_settings_are_refused_before_anything_is_fetched(tmp_path, capsys, monkeypatch, more, message):
+    def fetch(*arguments):
+        raise AssertionError("something was fetched")
+
+    monkeypatch.setattr("hf_finemix.loading.resolve_checkpoint", fetch)
+    command = ["mix", "org/suspect", "--pretrained", "org/base", "--keep-ratio", "0.3", "--output", tmp_path / "out"]
+    status, _, err = run(capsys, [*command, *more])
+    assert status == 2 and err.count("\n") == 1 and message in err

@@ -58,18 +58,21 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from ..config import FineMixConfig
+    from ..config import FineMixConfig, check_integer
     from ..crew import PeerError
     from ..loading import resolve_checkpoint
-    from ..mix_job import prepare_mix
+    from ..mix_job import check_ranking, prepare_mix
     from ..mix_run import check_target, mix_checkpoints
     from ..trust import is_trusted
 
     if args.output is None and not args.dry_run:
         raise InputError("--output is missing; name a new folder, or use --dry-run.")
     config = FineMixConfig(args.keep_ratio, args.selection, args.seed, 0, exclude=tuple(args.exclude))
+    # Before anything is fetched.
+    check_ranking(config, args.fisher)
+    if args.workers is not None:
+        check_integer("workers", args.workers, 1, 1024)
     if not args.dry_run:
-        # Before anything is fetched.
         check_target(args.output, args.resume)
     suspect = resolve_checkpoint(args.suspect, "SUSPECT")
     base = resolve_checkpoint(chosen_base(args), "`pretrained`")
