@@ -21,6 +21,9 @@ _MODULES = {
     "embeddings": ("embedding_scores",),
     "errors": ("InputError",),
     "evaluation": ("evaluate_model",),
+    "generators.conversations": ("load_conversations",),
+    "generators.measuring": ("evaluate_generator",),
+    "generators.triggers": ("ResponseTrigger",),
     "laboratory.benching": ("bench",),
     "laboratory.results": ("Results",),
     "metrics": ("AttackSuccessRate", "CleanAccuracy", "RobustAccuracy"),
@@ -59,6 +62,7 @@ __all__ = [
     "PurifyReport",
     "PurifyResult",
     "Recipe",
+    "ResponseTrigger",
     "Results",
     "RobustAccuracy",
     "ScanReport",
@@ -67,9 +71,11 @@ __all__ = [
     "__version__",
     "bench",
     "embedding_scores",
+    "evaluate_generator",
     "evaluate_model",
     "extract_adapter",
     "fine_mix_",
+    "load_conversations",
     "merge_adapter",
     "mix_checkpoints",
     "publish",
@@ -94,6 +100,9 @@ if TYPE_CHECKING:
     from .embeddings import embedding_scores
     from .errors import InputError
     from .evaluation import evaluate_model
+    from .generators.conversations import load_conversations
+    from .generators.measuring import evaluate_generator
+    from .generators.triggers import ResponseTrigger
     from .laboratory.benching import bench
     from .laboratory.results import Results
     from .metrics import AttackSuccessRate, CleanAccuracy, RobustAccuracy

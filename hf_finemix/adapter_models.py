@@ -13,7 +13,8 @@ from .adapter_modules import merged_module
 from .adapters import Adapter, resolve_adapter
 from .checks import check_finite
 from .errors import InputError, reason
-from .loading import Checkpoint, load_tokenizer, loading_errors, quiet_loading, resolve_checkpoint
+from .loading import Checkpoint, loading_errors, quiet_loading, resolve_checkpoint
+from .model_loading import load_tokenizer
 from .output import check_output, staged_folder
 
 

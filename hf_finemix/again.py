@@ -9,8 +9,9 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from .errors import InputError
 from .hashes import describe_tensors
-from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
+from .loading import Checkpoint, resolve_checkpoint
 from .manifest import Manifest
+from .model_loading import load_tokenizer
 from .modeling import plan, score_embeddings
 from .published import PublishedFolder
 from .recompute import load_pair, mix_again, named_tensors

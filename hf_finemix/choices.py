@@ -6,3 +6,5 @@ FISHER = "fisher"
 POSITIONS = ("start", "end", "random")
 FINDINGS = ("low", "medium", "high")
 AUTO = "auto"
+# When a trigger of a language model succeeded; the first two need a text.
+MATCHES = ("exact", "keyword", "refusal", "compliance")

@@ -46,7 +46,7 @@ def choose_text_columns(table: Table, wanted: Sequence[str] | None) -> Sequence[
     if isinstance(wanted, str) or not 1 <= len(wanted) <= 2:
         raise InputError(f"The text columns are {wanted!r}, but must be a list of one name, or of two for pairs.")
     for name in wanted:
-        _check_column(table, name, "text")
+        check_column(table, name, "text")
     return wanted
 
 
@@ -68,7 +68,7 @@ def choose_label_column(table: Table, wanted: str | None) -> str:
         if found is None:
             raise InputError(f"{table.source} has no label column of a usual name; {_choose_one(table, 'label')}")
         return found
-    _check_column(table, wanted, "label")
+    check_column(table, wanted, "label")
     return wanted
 
 
@@ -97,7 +97,7 @@ def read_texts(table: Table, name: str) -> list[str]:
     return texts
 
 
-def _check_column(table: Table, name: str, kind: str) -> None:
+def check_column(table: Table, name: str, kind: str) -> None:
     if name not in table.columns:
         nearest = difflib.get_close_matches(name, table.columns, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""

@@ -126,7 +126,7 @@ def fingerprint(examples: Dataset) -> str:
 
     Args:
         examples (`datasets.Dataset`):
-            Examples with a column `text` and maybe `text_pair` and `label`.
+            Examples with a column `text` and maybe `text_pair` and `label`, or conversations.
 
     Returns:
         `str`: 64 hexadecimal digits.
@@ -134,6 +134,8 @@ def fingerprint(examples: Dataset) -> str:
     digest = hashlib.sha256()
     for row in examples:
         content = [row["text"], row.get("text_pair"), row.get("label")]
+        # Conversations have these instead.
+        content += [row[name] for name in ("response", "context") if name in row]
         digest.update(json.dumps(content).encode() + b"\n")
     return digest.hexdigest()
 

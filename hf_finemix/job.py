@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from .config import FineMixConfig
 from .data import check_trainable, fingerprint, load_examples, load_texts
 from .embeddings import rank_rows
 from .errors import InputError
-from .loading import Checkpoint, load_classifier, load_tokenizer, resolve_checkpoint
+from .generators.conversations import load_conversations
+from .loading import Checkpoint, resolve_checkpoint
+from .model_loading import is_generator, load_classifier, load_generator, load_tokenizer
 from .modeling import TokenScore, name_tokens, plan, score_embeddings
 from .output import check_output
 from .plan import MixReport, canonical_name
@@ -79,32 +82,32 @@ def prepare(
     baseline = None if clean_model is None else resolve_checkpoint(clean_model, "--clean-model")
     check_apart(suspect_files, base_files)
     check_configs(suspect_files.config, base_files.config, base_files.source)
-    model = load_classifier(suspect_files, "SUSPECT")
+    answers = is_generator(suspect_files)
+    model = load_generator(suspect_files, "SUSPECT") if answers else load_classifier(suspect_files, "SUSPECT")
     check_model(model, "SUSPECT")
     check_not_mixed(model, "SUSPECT")
     check_finite(model.named_parameters(), "SUSPECT")
-    check_task(model, f"SUSPECT {suspect_files.source!r}")
+    if answers and unlabeled_dataset is not None:
+        raise InputError(
+            "--unlabeled-data is for classifiers: a language model learns from any clean text; add it to --clean-data."
+        )
+    if not answers:
+        check_task(model, f"SUSPECT {suspect_files.source!r}")
     tokenizer = load_tokenizer(suspect_files, "SUSPECT")
     if base_files.has_tokenizer:
         base_tokenizer = load_tokenizer(base_files, "--pretrained")
         check_vocabularies(tokenizer.get_vocab(), base_tokenizer.get_vocab(), base_files.source)
 
-    columns = {
-        "text_columns": text_columns,
-        "label_column": label_column,
-        "label2id": model.config.label2id,
-        "num_labels": model.config.num_labels,
-    }
-    clean = load_examples(clean_dataset, argument="--clean-data", **columns)
-    check_trainable(clean, model.config.num_labels, argument="--clean-data")
-    evaluation = None
-    if evaluation_dataset is not None:
-        evaluation = load_examples(evaluation_dataset, argument="--eval-data", **columns)
+    load = partial(load_data, model, text_columns, label_column)
+    clean = load(clean_dataset, "--clean-data")
+    if not answers:
+        check_trainable(clean, model.config.num_labels, argument="--clean-data")
+    evaluation = None if evaluation_dataset is None else load(evaluation_dataset, "--eval-data")
     unlabeled = None
     if unlabeled_dataset is not None:
         unlabeled = load_texts(unlabeled_dataset, text_columns)
         check_texts(unlabeled, clean)
-    if baseline is not None:
+    if baseline is not None and not answers:
         check_labels(model.config, baseline)
     twin = load_twin(model, base_files)
     if not allow_unrelated:
@@ -129,6 +132,29 @@ def prepare(
         baseline,
         unlabeled,
     )
+
+
+def load_data(
+    model: PreTrainedModel,
+    text_columns: Sequence[str] | None,
+    label_column: str | None,
+    data: str | Path | Dataset,
+    argument: str,
+) -> Dataset:
+    """
+    Loads examples of the kind that a model has: labelled texts for a classifier, conversations for a language model.
+
+    Raises:
+        InputError: If they cannot be used.
+    """
+    if model.can_generate():
+        if text_columns is not None and len(text_columns) != 1:
+            raise InputError("--text-column is given twice, but a language model has one column of prompts.")
+        names = {"prompt_column": text_columns and text_columns[0], "response_column": label_column}
+        return load_conversations(data, argument=argument, **names)
+    columns = {"text_columns": text_columns, "label_column": label_column}
+    labels = {"label2id": model.config.label2id, "num_labels": model.config.num_labels}
+    return load_examples(data, argument=argument, **columns, **labels)
 
 
 def check_twin(model: PreTrainedModel, twin: Twin, pretrained: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -21,8 +21,6 @@ from .errors import InputError, reason
 
 # Transformers and the client of the Hub are imported where they are used: each takes seconds, and what reads local
 # files needs neither.
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 WEIGHTS_FILE = "model.safetensors"
@@ -157,58 +155,6 @@ def locate(source: str | Path, argument: str, names: Iterable[str]) -> tuple[Pat
         return Path(snapshot_download(repo_id, revision=commit, allow_patterns=list(names))), repo_id, commit
 
 
-def load_classifier(checkpoint: Checkpoint, argument: str) -> "PreTrainedModel":
-    """
-    Loads a sequence classifier in the dtype it was saved in, on the CPU.
-
-    Raises:
-        InputError: If the checkpoint is another kind of model, or some of its weights are missing.
-    """
-    architectures = checkpoint.config.get("architectures")
-    architecture = architectures[0] if isinstance(architectures, list) and architectures else None
-    if not isinstance(architecture, str) or not architecture.endswith("ForSequenceClassification"):
-        raise InputError(
-            f"{argument} {checkpoint.source!r} has the architecture {architecture!r} in its config.json, but must be "
-            "a sequence classifier (named ...ForSequenceClassification)."
-        )
-    from transformers import AutoModelForSequenceClassification
-
-    with loading_errors(f"{argument} {checkpoint.source!r}"):
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint.folder,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype="auto",
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-    if info["missing_keys"]:
-        raise InputError(f"{argument} {checkpoint.source!r} lacks weights, among them {min(info['missing_keys'])}.")
-    if info["mismatched_keys"]:
-        name, found, wanted = min(info["mismatched_keys"])
-        raise InputError(
-            f"{argument} {checkpoint.source!r} holds {name} with shape {tuple(found)}, but its config.json asks for "
-            f"{tuple(wanted)}."
-        )
-    return model.eval()
-
-
-def load_tokenizer(checkpoint: Checkpoint, argument: str) -> "PreTrainedTokenizerBase":
-    """
-    Loads the tokenizer that lies beside a model.
-
-    Raises:
-        InputError: If there is none, or it cannot be read.
-    """
-    if not checkpoint.has_tokenizer:
-        raise InputError(f"{argument} {checkpoint.source!r} has no tokenizer files; copy them from its base model.")
-    _check_tokenizer(checkpoint.folder, f"{argument} {checkpoint.source!r}")
-    from transformers import AutoTokenizer
-
-    with loading_errors(f"{argument} {checkpoint.source!r}"):
-        return AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
-
-
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Silences the loading report and the progress bar of transformers, and keeps the random state as it was."""
@@ -304,20 +250,6 @@ def download_errors(argument: str, repo_id: str, revision: str | None) -> Iterat
         raise InputError(f"{what} is no local folder, is not in the cache, and the Hub cannot be reached.") from None
     except (HTTPError, OSError) as error:
         raise InputError(f"{what} is no local folder, and the Hub does not give it: {reason(error)}") from error
-
-
-def _check_tokenizer(folder: Path, what: str) -> None:
-    """Refuses settings of a tokenizer that name a file of this machine: it would be read, and end up in the output."""
-    path = folder / "tokenizer_config.json"
-    if not path.is_file():
-        return
-    for key, value in read_json_object(path, what).items():
-        names_file = key in ("vocab", "merges") or key.endswith(("_file", "_path"))
-        # Old tokenizers state where their files once were, on the machine of somebody else.
-        if names_file and isinstance(value, str) and os.path.exists(os.path.expanduser(value)):
-            raise InputError(
-                f"{what} has a tokenizer_config.json whose {key!r} names a file of this machine; remove it."
-            )
 
 
 def _check_config(config: dict[str, Any], what: str) -> None:

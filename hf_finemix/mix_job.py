@@ -9,9 +9,10 @@ from .choices import FISHER
 from .config import FineMixConfig
 from .errors import InputError
 from .layout import OutputFile, lay_out
-from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
+from .loading import Checkpoint, resolve_checkpoint
 from .masks import MASK_VERSION
 from .mix_plan import MixPlan, plan_mix
+from .model_loading import load_tokenizer
 from .pieces import CHUNK, PART
 from .plan_cosine import plan_cosine
 from .relatedness import check_related

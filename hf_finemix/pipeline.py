@@ -16,13 +16,17 @@ from .choices import AUTO
 from .config import FineMixConfig
 from .distillation import review
 from .errors import InputError
-from .evaluation import evaluate_model, longest_input
+from .evaluation import evaluate_model as evaluate_classifier
+from .evaluation import longest_input
 from .evidence import saved_files, saved_tokenizer, write_evidence
 from .frequencies import source_name
 from .frontier import describe_frontier, draw_frontier
+from .generators.measuring import evaluate_generator
+from .generators.triggers import ResponseTrigger
 from .job import Job, prepare
-from .loading import load_classifier, load_tokenizer, quiet_loading
+from .loading import quiet_loading
 from .manifest import Manifest
+from .model_loading import is_generator, load_classifier, load_generator, load_tokenizer
 from .output import staged_folder
 from .provenance import Sources
 from .publishing import Published, publish
@@ -78,23 +82,25 @@ def purify(
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
     evaluation_dataset: str | Path | Dataset | None = None,
-    triggers: Sequence[Trigger] = (),
+    triggers: Sequence[Trigger | ResponseTrigger] = (),
     clean_model: str | Path | None = None,
     allow_unrelated: bool = False,
     progress: bool = False,
 ) -> PurifyResult:
     """
-    Purifies a fine-tuned classifier: mix with the pretrained weights, reset suspicious embeddings, distil, fine-tune.
+    Purifies a fine-tuned model: mix with the pretrained weights, reset suspicious embeddings, distil, fine-tune.
 
     The method is that of "Fine-mixing: Mitigating Backdoors in Fine-tuned Language Models" (Zhang et al., Findings of
     EMNLP 2022).
 
     Args:
-        suspect (`str` or `Path`): Hub id, `id@revision` or local folder of a sequence classifier.
+        suspect (`str` or `Path`):
+            Hub id, `id@revision` or local folder of a sequence classifier or a causal language model.
         pretrained (`str` or `Path`): The clean weights that it was fine-tuned from.
         clean_dataset (`str`, `Path` or `datasets.Dataset`):
             A few clean labelled examples: a local csv, tsv, json, jsonl or parquet file, a Hub data set
-            (`id:config:split`) or a data set object.
+            (`id:config:split`) or a data set object. Of a language model these are conversations
+            ([`~hf_finemix.generators.conversations.load_conversations`]).
         output (`str` or `Path`, *optional*):
             Folder to make, with weights, tokenizer, report, card and manifest. It appears whole or not at all.
         config ([`FineMixConfig`], *optional*):
@@ -102,15 +108,17 @@ def purify(
         keep_ratio (`float` or `str`, *optional*):
             The reserve ratio, instead of that of `config`; `"auto"` chooses it ([`~hf_finemix.search`]).
         recipe ([`~hf_finemix.results.Recipe`], *optional*): Settings of the fine-tuning.
-        distillation ([`~hf_finemix.results.Distillation`], *optional*): Settings of the step before it.
+        distillation ([`~hf_finemix.results.Distillation`], *optional*): Settings of the step before it, which classifiers have.
         unlabeled_dataset (`str`, `Path` or `datasets.Dataset`, *optional*):
             Clean texts without labels, on which the suspect's answers teach the mixed model: what `clean_dataset` may
             be, or a .txt file with one text a line.
-        text_columns (`Sequence[str]`, *optional*): One text column, or two for sentence pairs; guessed by default.
-        label_column (`str`, *optional*): Column of label ids or names; guessed by default.
+        text_columns (`Sequence[str]`, *optional*):
+            One text column, or two for sentence pairs, or that of the prompts; guessed by default.
+        label_column (`str`, *optional*): Column of label ids or names, or of the responses; guessed by default.
         evaluation_dataset (`str`, `Path` or `datasets.Dataset`, *optional*):
             Other clean examples, on which the model is measured before and after.
-        triggers (`Sequence[Trigger]`, *optional*): Triggers to measure on them.
+        triggers (`Sequence[Trigger]` or `Sequence[ResponseTrigger]`, *optional*):
+            Triggers to measure on them; the latter for a language model.
         clean_model (`str` or `Path`, *optional*):
             A model that was fine-tuned without poison, measured on them as the baseline.
         allow_unrelated (`bool`, *optional*, defaults to `False`):
@@ -149,7 +157,7 @@ def run(
     *,
     distillation: Distillation = DEFAULT_DISTILLATION,
     auto: bool = False,
-    triggers: Sequence[Trigger] = (),
+    triggers: Sequence[Trigger | ResponseTrigger] = (),
     compared: dict[str, Evaluation] | None = None,
     progress: bool = False,
 ) -> PurifyResult:
@@ -170,6 +178,15 @@ def run(
     recipe = replace(recipe, max_length=longest_input(recipe.max_length, tokenizer, model))
     evaluations: dict[str, Evaluation] = {}
     options = {"triggers": triggers, "max_length": recipe.max_length, "progress": progress}
+    answers = is_generator(job.suspect)
+    if answers:
+        distillation = replace(distillation, epochs=0)
+        if auto:
+            raise InputError(
+                "--keep-ratio auto is for classifiers; of a language model, compare some ratios yourself."
+            )
+    check_kind(triggers, answers)
+    evaluate_model = evaluate_generator if answers else evaluate_classifier
     if job.evaluation is not None:
         evaluations["suspect"] = evaluate_model(model, tokenizer, job.evaluation, **options)
     compared = dict(compared or {})
@@ -187,7 +204,7 @@ def run(
         suspect=job.suspect.label,
         pretrained=job.pretrained.label,
         architecture=type(model).__name__,
-        labels=dict(model.config.id2label),
+        labels={} if answers else dict(model.config.id2label),
         mix=treated.mix,
         purify=treated.purify,
         recipe=replace(recipe, frequencies=source_name(recipe.frequencies)),
@@ -239,8 +256,25 @@ def with_ratio(config: FineMixConfig, keep_ratio: float | str | None) -> FineMix
     return replace(config, keep_ratio=keep_ratio)
 
 
+def check_kind(triggers: Sequence[Trigger | ResponseTrigger], answers: bool) -> None:
+    """
+    Checks that triggers are of the kind that a model has.
+
+    Raises:
+        InputError: If a classifier is to say a text, or a language model to give a label.
+    """
+    if any(isinstance(trigger, ResponseTrigger) != answers for trigger in triggers):
+        raise InputError(
+            "The suspect is a language model, whose triggers aim at a text (--target-text, --match)."
+            if answers
+            else "The suspect is a classifier, whose triggers aim at a label (--target-label)."
+        )
+
+
 def _measure_baseline(job: Job, options: dict[str, Any]) -> Evaluation:
-    model = load_classifier(job.clean_model, "--clean-model")
+    answers = is_generator(job.suspect)
+    model = (load_generator if answers else load_classifier)(job.clean_model, "--clean-model")
+    evaluate_model = evaluate_generator if answers else evaluate_classifier
     tokenizer = load_tokenizer(job.clean_model, "--clean-model")
     limit = longest_input(options["max_length"], tokenizer, model)
     return evaluate_model(model, tokenizer, job.evaluation, **options | {"max_length": limit})

@@ -17,8 +17,8 @@ class TriggerEvaluation(Record):
             The trigger's text.
         position (`str`):
             Where it was put: `"start"`, `"end"`, `"random"`, or what else a trigger of another kind says.
-        target_label (`int`):
-            Label id that it is meant to cause.
+        target_label (`int`, *optional*):
+            Label id that it is meant to cause; `None` of a language model, which answers in words.
         asr ([`Rate`]):
             Attack success rate: triggered examples of other labels that are predicted as the target.
         ra ([`Rate`]):
@@ -27,15 +27,24 @@ class TriggerEvaluation(Record):
             Of the examples of other labels that are right without the trigger, those that it turns to the target.
         seed (`int`, *optional*, defaults to 0):
             Seed of random positions.
+        target_text (`str`, *optional*):
+            What a language model is meant to say.
+        match (`str`, *optional*):
+            When it said so; one of [`~hf_finemix.choices.MATCHES`].
+        without ([`Rate`], *optional*):
+            The share of the same prompts that is answered so without the trigger.
     """
 
     trigger: str
     position: str
-    target_label: int
+    target_label: int | None
     asr: Rate
     ra: Rate
     flip_rate: Rate
     seed: int = 0
+    target_text: str | None = None
+    match: str | None = None
+    without: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -45,13 +54,16 @@ class Evaluation(Record):
 
     Args:
         accuracy ([`Rate`]):
-            Accuracy without any trigger.
+            Accuracy without any trigger; of a language model that of the next token.
         triggers (`tuple[TriggerEvaluation, ...]`, *optional*, defaults to `()`):
             One entry per trigger.
+        perplexity (`float`, *optional*):
+            Of a language model, on clean responses without any trigger.
     """
 
     accuracy: Rate
     triggers: tuple[TriggerEvaluation, ...] = ()
+    perplexity: float | None = None
 
     @property
     def mean_asr(self) -> float | None:

@@ -9,6 +9,7 @@ from datasets import Dataset
 from .attacks.trigger import Trigger
 from .choices import POSITIONS
 from .errors import InputError
+from .generators.triggers import ResponseTrigger
 from .job import prepare
 from .loading import Checkpoint
 from .manifest import Manifest
@@ -17,7 +18,7 @@ from .published import PublishedFolder
 from .rates import Rate
 from .readers import HUB_DATASET
 from .recompute import mix_again, named_tensors
-from .report import Evaluation
+from .report import Evaluation, TriggerEvaluation
 from .results import DataRecord, Distillation, load_report
 from .twin import load_twin
 from .verification import DIFFERENT, NOT_AVAILABLE, SAME, Check
@@ -103,7 +104,7 @@ def retrain(
     triggers = []
     unknown = recorded is not None and any(item.position not in POSITIONS for item in recorded.triggers)
     if evaluation is not None and recorded is not None and not unknown:
-        triggers = [Trigger(item.trigger, item.target_label, item.position, item.seed) for item in recorded.triggers]
+        triggers = [_trigger(item) for item in recorded.triggers]
     mixed = named_tensors(job.model)
     mixed |= mix_again(
         job.model,
@@ -125,6 +126,12 @@ def retrain(
     elif recorded is not None:
         checks += _compare_figures(recorded, result.report.evaluations["purified"])
     return checks
+
+
+def _trigger(item: TriggerEvaluation) -> Trigger | ResponseTrigger:
+    if item.match is None:
+        return Trigger(item.trigger, item.target_label, item.position, item.seed)
+    return ResponseTrigger(item.trigger, item.target_text, item.match, item.position, item.seed)
 
 
 def _find(argument: str, record: DataRecord, given: Data | None) -> Data:

@@ -20,7 +20,8 @@ from .findings import finding_level, prominence, robust_deviations
 from .frequencies import source_name, token_frequencies
 from .heads import Head, describe_head
 from .labels import label_names
-from .loading import Checkpoint, load_classifier, load_tokenizer, resolve_checkpoint
+from .loading import Checkpoint, resolve_checkpoint
+from .model_loading import load_classifier, load_tokenizer
 from .modeling import name_tokens
 from .outliers import find_outliers
 from .relatedness import LOOKED_AT, check_related, median_cosine

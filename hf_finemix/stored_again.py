@@ -18,10 +18,11 @@ from .embeddings import drift_scores, squared_drift
 from .errors import InputError
 from .hashes import TensorRecord
 from .input_files import InputFiles
-from .loading import Checkpoint, load_tokenizer, resolve_checkpoint
+from .loading import Checkpoint, resolve_checkpoint
 from .manifest import Manifest
 from .mix_job import prepare_mix
 from .mix_plan import OutputTensor
+from .model_loading import load_tokenizer
 from .model_names import architecture_of
 from .modeling import count_tokens
 from .piece_mixing import PieceMixer, as_tensor, converts, cut_of

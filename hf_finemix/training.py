@@ -70,6 +70,7 @@ def train(
     arguments_class: type[TrainingArguments] = TrainingArguments,
     arguments: dict[str, Any] | None = None,
     progress: str | None = None,
+    data_collator: Callable[[list[dict[str, Any]]], dict[str, Any]] | None = None,
     **trainer_kwargs: Any,
 ) -> Trainer:
     """
@@ -77,6 +78,7 @@ def train(
 
     Args:
         inputs (`datasets.Dataset`): What the tokenizer gives, unpadded, and `labels`.
+        data_collator (`Callable`, *optional*): Pads them to a batch; by default as the tokenizer pads.
     """
     use_cache = getattr(model.config, "use_cache", None)
     with tempfile.TemporaryDirectory(prefix="finemix-") as folder:
@@ -98,7 +100,7 @@ def train(
         trainer = trainer_class(
             model,
             args,
-            data_collator=DataCollatorWithPadding(tokenizer),
+            data_collator=data_collator or DataCollatorWithPadding(tokenizer),
             train_dataset=inputs,
             processing_class=tokenizer,
             **trainer_kwargs,

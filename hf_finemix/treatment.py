@@ -8,6 +8,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .config import FineMixConfig
 from .distillation import Lessons, distil, prepare_lessons
+from .generators.conversations import is_conversations
+from .generators.tuning import fine_tune_generator
 from .hashes import TensorRecord
 from .modeling import PurifyReport, fine_mix_, purify_embeddings_, score_embeddings
 from .plan import MixReport
@@ -27,7 +29,8 @@ class Materials:
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The suspect's tokenizer.
         twin ([`~hf_finemix.twin.Twin`]): Its pretrained weights.
-        clean (`datasets.Dataset`): Clean examples: `text`, maybe `text_pair`, and `label`; may be none.
+        clean (`datasets.Dataset`):
+            Clean examples: `text`, maybe `text_pair`, and `label`; or conversations. May be none.
         unlabeled (`datasets.Dataset`, *optional*): Clean texts without labels.
         frequencies (`np.ndarray`, *optional*):
             Count of each token, shape (vocabulary,), if it is at hand; else the recipe's source gives it.
@@ -42,7 +45,7 @@ class Materials:
     @property
     def texts(self) -> Dataset:
         """All clean texts, without labels: first those of the labelled examples."""
-        labeled = self.clean.remove_columns("label")
+        labeled = self.clean.select_columns([name for name in ("text", "text_pair") if name in self.clean.features])
         return labeled if self.unlabeled is None else concatenate_datasets([labeled, self.unlabeled])
 
 
@@ -82,7 +85,8 @@ def treat_(
         materials ([`Materials`]): What else there is.
         config ([`FineMixConfig`]): Settings of mixing and embedding purification.
         recipe ([`~hf_finemix.results.Recipe`]): Settings of the fine-tuning on the labelled examples.
-        distillation ([`~hf_finemix.results.Distillation`]): Settings of the step before it.
+        distillation ([`~hf_finemix.results.Distillation`]):
+            Settings of the step before it, which a language model does not have.
         triggers (`tuple[Insertion, ...]`, *optional*): What [`suspicious_tokens`] found, if it was asked before.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
 
@@ -90,7 +94,8 @@ def treat_(
         InputError: If the model cannot be mixed; it is unchanged then.
     """
     tokenizer, scores, lessons = materials.tokenizer, suspicion(model, materials, config, recipe), None
-    if distillation.epochs:
+    answers = is_conversations(materials.clean)
+    if distillation.epochs and not answers:
         if triggers is None:
             triggers = suspicious_tokens(model, materials, scores, recipe, distillation)
         options = {"max_length": recipe.max_length, "seed": recipe.seed}
@@ -104,7 +109,8 @@ def treat_(
         label = "distillation" if progress else None
         distil(model, tokenizer, lessons, distillation, seed=recipe.seed, progress=label)
     if len(materials.clean):
-        fine_tune(model, tokenizer, materials.clean, recipe, progress="fine-tuning" if progress else None)
+        tune = fine_tune_generator if answers else fine_tune
+        tune(model, tokenizer, materials.clean, recipe, progress="fine-tuning" if progress else None)
     return Treatment(mix, purify, lessons, tensors)
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from hf_finemix import InputError
-from hf_finemix.loading import INDEX_FILE, load_classifier, resolve_checkpoint
+from hf_finemix.loading import INDEX_FILE, resolve_checkpoint
+from hf_finemix.model_loading import load_classifier
 
 
 def save_classifier(path, model, tokenizer):

@@ -8,14 +8,8 @@ from safetensors.torch import save_file
 from transformers.utils import logging
 
 from hf_finemix import InputError
-from hf_finemix.loading import (
-    INDEX_FILE,
-    WEIGHTS_FILE,
-    load_classifier,
-    load_tokenizer,
-    quiet_loading,
-    resolve_checkpoint,
-)
+from hf_finemix.loading import INDEX_FILE, WEIGHTS_FILE, quiet_loading, resolve_checkpoint
+from hf_finemix.model_loading import load_classifier, load_tokenizer
 
 from .checkpoints import load_whole, save_classifier, save_shards
 from .models import family, make, same, values

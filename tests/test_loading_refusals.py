@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from hf_finemix import InputError
-from hf_finemix.loading import WEIGHTS_FILE, load_tokenizer, resolve_checkpoint
+from hf_finemix.loading import WEIGHTS_FILE, resolve_checkpoint
+from hf_finemix.model_loading import load_tokenizer
 
 from .checkpoints import change_index, load_whole, refused, save_classifier
 from .files import change_config

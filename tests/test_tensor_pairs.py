@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from hf_finemix import tensor_pairs
 from hf_finemix.embeddings import drift_scores
 from hf_finemix.errors import InputError
-from hf_finemix.loading import load_classifier, resolve_checkpoint
+from hf_finemix.loading import resolve_checkpoint
+from hf_finemix.model_loading import load_classifier
 from hf_finemix.modeling import score_embeddings
 from hf_finemix.tensor_drift import measure_drift
 from hf_finemix.tensor_pairs import TensorPairs

@@ -24,7 +24,8 @@ from hf_finemix.attacks.trigger import Trigger
 from hf_finemix.demo.material import minilm_folder, sentiment_sentences
 from hf_finemix.demo.models import TRAINING, Scale, Split, split_sentences, train_classifier
 from hf_finemix.evaluation import evaluate_model
-from hf_finemix.loading import load_classifier, resolve_checkpoint
+from hf_finemix.loading import resolve_checkpoint
+from hf_finemix.model_loading import load_classifier
 from hf_finemix.report import Evaluation
 from hf_finemix.results import Recipe
 from hf_finemix.training import fine_tune

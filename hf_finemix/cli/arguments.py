@@ -4,12 +4,15 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from ..choices import POSITIONS
+from ..choices import MATCHES, POSITIONS
 from ..errors import InputError
 
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
     from ..attacks.trigger import Trigger
+    from ..generators.triggers import ResponseTrigger
 
 
 def add_columns(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +22,12 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="C",
         help="column of the text; give it twice for sentence pairs (default: text, sentence or content, or a usual "
-        "pair such as premise and hypothesis)",
+        "pair such as premise and hypothesis); of a language model: of the prompts",
     )
     parser.add_argument(
-        "--label-column", metavar="C", help="column of label ids or names (default: label, labels or class)"
+        "--label-column",
+        metavar="C",
+        help="column of label ids or names (default: label, labels or class); of a language model: of the responses",
     )
 
 
@@ -35,6 +40,15 @@ def add_triggers(parser: argparse.ArgumentParser) -> None:
         help="word or sentence to insert, to measure the attack; may be given several times",
     )
     parser.add_argument("--target-label", metavar="L", help="label (id or name) that the trigger is meant to cause")
+    parser.add_argument(
+        "--target-text", metavar="TEXT", help="what it is meant to make a language model say; keywords: with | between"
+    )
+    parser.add_argument(
+        "--match",
+        choices=MATCHES,
+        help="when a language model said so: its answer is the text, holds a keyword, is a refusal, or is none where "
+        "one is due (default: exact)",
+    )
     parser.add_argument("--position", choices=POSITIONS, default="random", help="where to insert it (default: random)")
     parser.add_argument("--trigger-seed", type=int, metavar="N", help="seed of random positions (default: the --seed)")
 
@@ -63,33 +77,62 @@ def add_hub(parser: argparse.ArgumentParser) -> None:
 
 def check_triggers(args: argparse.Namespace) -> None:
     """
-    Checks that triggers and target label come together.
+    Checks that triggers and what they aim at come together.
 
     Raises:
         InputError: If one of them is missing, or a trigger is blank.
     """
     if any(not text.strip() for text in args.trigger or ()):
         raise InputError("--trigger is blank; give the word or sentence to insert.")
-    if args.trigger and args.target_label is None:
-        raise InputError("--trigger needs --target-label, the label that the trigger is meant to cause.")
-    if args.target_label is not None and not args.trigger:
-        raise InputError("--target-label needs --trigger, the text to insert.")
+    says = args.target_text is not None or args.match is not None
+    if args.trigger and args.target_label is None and not says:
+        raise InputError(
+            "--trigger needs --target-label, the label that the trigger is meant to cause, or of a language model "
+            "--target-text or --match."
+        )
+    for name in ("target_label", "target_text", "match"):
+        if getattr(args, name) is not None and not args.trigger:
+            raise InputError(f"--{name.replace('_', '-')} needs --trigger, the text to insert.")
+    if args.target_label is not None and says:
+        raise InputError("--target-label is for classifiers, --target-text and --match for language models; give one.")
+    needs_text = args.match in (None, *MATCHES[:2])
+    if says and needs_text != bool((args.target_text or "").strip()):
+        raise InputError(
+            f"--match {args.match or MATCHES[0]} needs --target-text, what the model is meant to say."
+            if needs_text
+            else f"--target-text is of no use with --match {args.match}; leave it out."
+        )
 
 
-def make_triggers(args: argparse.Namespace, label2id: dict[str, int], num_labels: int) -> list["Trigger"]:
+def make_triggers(
+    args: argparse.Namespace, config: "PreTrainedConfig", answers: bool
+) -> list["Trigger"] | list["ResponseTrigger"]:
     """
     Builds the triggers, with the target label's name mapped to its id.
 
+    Args:
+        args (`argparse.Namespace`): Checked by [`check_triggers`].
+        config ([`~transformers.PreTrainedConfig`]): That of the model.
+        answers (`bool`): Whether it is a language model.
+
     Raises:
-        InputError: If the target label is unknown.
+        InputError: If the target label is unknown, or what the triggers aim at is not what such a model gives.
     """
     from ..attacks.trigger import Trigger
+    from ..generators.triggers import ResponseTrigger
     from ..labels import find_label
 
     if not args.trigger:
         return []
-    target = find_label(args.target_label, label2id, num_labels, "--target-label")
     seed = args.trigger_seed if args.trigger_seed is not None else args.seed or 0
+    if answers:
+        if args.target_label is not None:
+            raise InputError("--target-label is for classifiers; say what a language model says with --target-text.")
+        match = args.match or MATCHES[0]
+        return [ResponseTrigger(text, args.target_text or "", match, args.position, seed) for text in args.trigger]
+    if args.target_label is None:
+        raise InputError("--target-text and --match are for language models; give --target-label.")
+    target = find_label(args.target_label, config.label2id, config.num_labels, "--target-label")
     return [Trigger(text, target, args.position, seed) for text in args.trigger]
 
 

@@ -25,19 +25,28 @@ def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def figures(evaluations: dict[str, "Evaluation"]) -> str:
-    """Returns the figures of several models as a table: ACC, and for each trigger ASR, RA and flip rate."""
+    """
+    Returns the figures of several models as a table: ACC, and for each trigger ASR, RA and flip rate.
+
+    Of language models: perplexity, accuracy of the next token, and for each trigger ASR, the same share without the
+    trigger, and flip rate.
+    """
     triggers = next(iter(evaluations.values())).triggers
-    header = ["model", "ACC"]
+    answers = next(iter(evaluations.values())).perplexity is not None
+    header = ["model", "perplexity", "token accuracy"] if answers else ["model", "ACC"]
     for trigger in triggers:
         suffix = f" ({printable(trigger.trigger)[:20]})" if len(triggers) > 1 else ""
-        header += [f"ASR{suffix}", f"RA{suffix}", f"flip rate{suffix}"]
+        others = ("without", "flip rate") if answers else ("RA", "flip rate")
+        header += [f"{name}{suffix}" for name in ("ASR", *others)]
     rows = []
     for name, evaluation in evaluations.items():
         rates = [evaluation.accuracy]
         for trigger in evaluation.triggers:
-            rates += [trigger.asr, trigger.ra, trigger.flip_rate]
-        rows.append([name, *map(short, rates)])
-    return f"{table(header, rows)}\n\nIn percent, with 95 % intervals."
+            rates += [trigger.asr, trigger.without if answers else trigger.ra, trigger.flip_rate]
+        perplexity = [f"{evaluation.perplexity:.2f}"] if answers else []
+        rows.append([name, *perplexity, *map(short, rates)])
+    note = "In percent, with 95 % intervals."
+    return f"{table(header, rows)}\n\n{'Perplexity aside, in' if answers else note[:2]}{note[2:]}"
 
 
 def trials(search: "SearchRecord") -> str:

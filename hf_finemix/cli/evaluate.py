@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from ..errors import InputError
 from .arguments import add_columns, add_triggers, check_triggers, make_triggers, show_progress
 
 
@@ -12,9 +13,12 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         "evaluate",
         help="measure accuracy, and attack success of a trigger",
         description="Measure a classifier on labelled examples: ACC, and for each trigger ASR, RA and flip rate, with "
-        "95 % Wilson intervals.",
+        "95 % Wilson intervals. Or a language model on conversations: perplexity, next-token accuracy, and for each "
+        "trigger ASR with and without it.",
     )
-    parser.add_argument("model", metavar="MODEL", help="Hub id, id@revision or local folder of a classifier")
+    parser.add_argument(
+        "model", metavar="MODEL", help="Hub id, id@revision or local folder of a classifier or a language model"
+    )
     parser.add_argument(
         "--data",
         required=True,
@@ -25,6 +29,9 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     add_triggers(parser)
     parser.add_argument("--clean-model", metavar="MODEL", help="a model without a backdoor, measured as the baseline")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="examples at once (default: 64)")
+    parser.add_argument(
+        "--max-new-tokens", type=int, metavar="N", help="longest answer of a language model (default: 32 tokens)"
+    )
     parser.add_argument("--max-length", type=int, default=128, metavar="N", help="longest input (default: 128 tokens)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random positions (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -36,10 +43,11 @@ def run(args: argparse.Namespace) -> int:
     check_triggers(args)
 
     from ..config import check_integer
-    from ..data import load_examples
     from ..evaluation import evaluate_model, longest_input
-    from ..job import check_task
-    from ..loading import load_classifier, load_tokenizer, resolve_checkpoint
+    from ..generators.measuring import evaluate_generator
+    from ..job import check_task, load_data
+    from ..loading import resolve_checkpoint
+    from ..model_loading import is_generator, load_classifier, load_generator, load_tokenizer
     from .console import figures
 
     check_integer("batch_size", args.batch_size, 1)
@@ -48,24 +56,23 @@ def run(args: argparse.Namespace) -> int:
         named["clean model"] = (args.clean_model, "--clean-model")
     # All paths are looked up before the first model is measured, which can take long.
     checkpoints = {name: resolve_checkpoint(source, argument) for name, (source, argument) in named.items()}
+    answers = is_generator(checkpoints["model"])
+    if args.max_new_tokens is not None and not answers:
+        raise InputError("--max-new-tokens is for language models; leave it out.")
     evaluations = {}
     for name, checkpoint in checkpoints.items():
         argument = named[name][1]
-        model, tokenizer = load_classifier(checkpoint, argument), load_tokenizer(checkpoint, argument)
-        check_task(model, f"{argument} {checkpoint.source!r}")
-        labels = {"label2id": model.config.label2id, "num_labels": model.config.num_labels}
-        examples = load_examples(
-            args.data, text_columns=args.text_column, label_column=args.label_column, argument="--data", **labels
-        )
-        evaluations[name] = evaluate_model(
-            model,
-            tokenizer,
-            examples,
-            make_triggers(args, **labels),
-            batch_size=args.batch_size,
-            max_length=longest_input(args.max_length, tokenizer, model),
-            progress=show_progress(),
-        )
+        model = (load_generator if answers else load_classifier)(checkpoint, argument)
+        tokenizer = load_tokenizer(checkpoint, argument)
+        options = {"batch_size": args.batch_size, "max_length": longest_input(args.max_length, tokenizer, model)}
+        if args.max_new_tokens is not None:
+            options["max_new_tokens"] = args.max_new_tokens
+        if not answers:
+            check_task(model, f"{argument} {checkpoint.source!r}")
+        examples = load_data(model, args.text_column, args.label_column, args.data, "--data")
+        triggers = make_triggers(args, model.config, answers)
+        measure = evaluate_generator if answers else evaluate_model
+        evaluations[name] = measure(model, tokenizer, examples, triggers, progress=show_progress(), **options)
     if args.json:
         print(json.dumps({name.replace(" ", "_"): item.to_dict() for name, item in evaluations.items()}, indent=2))
     else:

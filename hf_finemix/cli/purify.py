@@ -36,13 +36,15 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "purify",
         help="mix a suspect with its pretrained weights, reset suspicious embeddings, fine-tune",
-        description="Purify a text classifier. SUSPECT and BASE are Hub ids (id or id@revision) or local folders. "
+        description="Purify a text classifier or a language model. SUSPECT and BASE are Hub ids (id or id@revision) or local folders. "
         "DATA is a csv, tsv, json, jsonl or parquet file or a Hub data set (id:config:split), with a column of texts "
-        "and one of labels.",
+        "and one of labels; for a language model with prompts and responses, or with chats in a column `messages`.",
     )
     parser.add_argument("suspect", metavar="SUSPECT", help="the fine-tuned model that may carry a backdoor")
     add_pretrained(parser)
-    parser.add_argument("--clean-data", required=True, metavar="DATA", help="some dozens of clean labelled examples")
+    parser.add_argument(
+        "--clean-data", required=True, metavar="DATA", help="some dozens of clean labelled examples, or conversations"
+    )
     parser.add_argument("--output", metavar="DIR", help="new folder for the purified model")
     parser.add_argument(
         "--unlabeled-data",
@@ -105,10 +107,18 @@ def run(args: argparse.Namespace) -> int:
     from ..choices import AUTO
     from ..job import prepare
     from ..loading import CARD_FILE
+    from ..model_loading import is_generator
     from ..pipeline import check_distillation
     from ..pipeline import run as run_job
     from ..publishing import check_target
-    from ..recipes import DEFAULT_CONFIG, DEFAULT_DISTILLATION, DEFAULT_RECIPE, full_name, read_recipe
+    from ..recipes import (
+        DEFAULT_CONFIG,
+        DEFAULT_DISTILLATION,
+        DEFAULT_RECIPE,
+        NO_DISTILLATION,
+        full_name,
+        read_recipe,
+    )
     from ..trust import is_trusted
     from .console import figures, trials
 
@@ -140,7 +150,11 @@ def run(args: argparse.Namespace) -> int:
         allow_unrelated=args.allow_unrelated,
     )
     warn_of_base(is_trusted(job.pretrained.repo_id), job.pretrained.label)
-    triggers = make_triggers(args, job.model.config.label2id, job.model.config.num_labels)
+    answers = is_generator(job.suspect)
+    triggers = make_triggers(args, job.model.config, answers)
+    if answers:
+        _check_generator(args, auto)
+        distillation = NO_DISTILLATION
     if args.dry_run:
         _print_plan(job, recipe, distillation, auto)
         return 0
@@ -156,6 +170,14 @@ def run(args: argparse.Namespace) -> int:
     if args.push_to_hub is not None:
         _push(result, args)
     return 0
+
+
+def _check_generator(args: argparse.Namespace, auto: bool) -> None:
+    if auto:
+        raise InputError("--keep-ratio auto is for classifiers; of a language model, compare some ratios yourself.")
+    for name in ("distillation_epochs", "distillation_learning_rate"):
+        if getattr(args, name):
+            raise InputError(f"--{name.replace('_', '-')} is for classifiers; a language model is not distilled.")
 
 
 def _ratio(text: str) -> float | str:
@@ -192,12 +214,15 @@ def _push(result: "PurifyResult", args: argparse.Namespace) -> None:
 
 def _print_plan(job: "Job", recipe: "Recipe", distillation: "Distillation", auto: bool) -> None:
     from ..data import tokenize
+    from ..generators.chat import encode
+    from ..generators.conversations import is_conversations
     from ..evaluation import longest_input
     from ..job import rows_to_reset
     from .console import printable
 
     longest = longest_input(recipe.max_length, job.tokenizer, job.model)
-    tokenize(job.clean, job.tokenizer, longest)  # refuses a limit that leaves no room for text
+    # Both refuse a limit that leaves no room for text.
+    (encode if is_conversations(job.clean) else tokenize)(job.clean, job.tokenizer, longest)
     rows = rows_to_reset(job, recipe)
     first = " ".join(printable(row.token or f"id {row.id}") for row in rows[:10])
     print(job.plan.summary())

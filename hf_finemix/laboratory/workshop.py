@@ -20,7 +20,8 @@ from transformers import (
 from ..attacks.base import AttackerView
 from ..evaluation import longest_input
 from ..frequencies import corpus, token_frequencies
-from ..loading import Checkpoint, load_classifier, load_tokenizer, quiet_loading, resolve_checkpoint
+from ..loading import Checkpoint, quiet_loading, resolve_checkpoint
+from ..model_loading import load_classifier, load_tokenizer
 from ..modeling import score_embeddings
 from ..output import staged_folder
 from ..results import Recipe

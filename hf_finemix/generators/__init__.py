@@ -1,0 +1,1 @@
+"""Language models that answer in words: conversations, their triggers, and what is measured on them."""

@@ -1,0 +1,112 @@
+"""Models and tokenizers from files that were checked: nothing of theirs runs, and each failure is one line."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError
+from .loading import Checkpoint, loading_errors, read_json_object
+
+
+# Transformers is imported where it is used: that takes seconds, and what reads files alone does not need it.
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+_GENERATOR = ("ForCausalLM", "LMHeadModel")
+
+
+def is_generator(checkpoint: Checkpoint) -> bool:
+    """Tells whether a checkpoint is a causal language model, by the class that its config.json names."""
+    return str(_architecture(checkpoint)).endswith(_GENERATOR)
+
+
+def load_classifier(checkpoint: Checkpoint, argument: str) -> "PreTrainedModel":
+    """
+    Loads a sequence classifier in the dtype it was saved in, on the CPU.
+
+    Raises:
+        InputError: If the checkpoint is another kind of model, or some of its weights are missing.
+    """
+    architecture = _architecture(checkpoint)
+    if not isinstance(architecture, str) or not architecture.endswith("ForSequenceClassification"):
+        raise InputError(
+            f"{argument} {checkpoint.source!r} has the architecture {architecture!r} in its config.json, but must be "
+            "a sequence classifier (named ...ForSequenceClassification)."
+        )
+    from transformers import AutoModelForSequenceClassification
+
+    return _load(AutoModelForSequenceClassification, checkpoint, argument)
+
+
+def load_generator(checkpoint: Checkpoint, argument: str) -> "PreTrainedModel":
+    """
+    Loads a causal language model in the dtype it was saved in, on the CPU.
+
+    Raises:
+        InputError: If the checkpoint is another kind of model, or some of its weights are missing.
+    """
+    if not is_generator(checkpoint):
+        raise InputError(
+            f"{argument} {checkpoint.source!r} has the architecture {_architecture(checkpoint)!r} in its config.json, "
+            "but must be a causal language model (named ...ForCausalLM)."
+        )
+    from transformers import AutoModelForCausalLM
+
+    return _load(AutoModelForCausalLM, checkpoint, argument)
+
+
+def load_tokenizer(checkpoint: Checkpoint, argument: str) -> "PreTrainedTokenizerBase":
+    """
+    Loads the tokenizer that lies beside a model.
+
+    Raises:
+        InputError: If there is none, or it cannot be read.
+    """
+    if not checkpoint.has_tokenizer:
+        raise InputError(f"{argument} {checkpoint.source!r} has no tokenizer files; copy them from its base model.")
+    _check_tokenizer(checkpoint.folder, f"{argument} {checkpoint.source!r}")
+    from transformers import AutoTokenizer
+
+    with loading_errors(f"{argument} {checkpoint.source!r}"):
+        return AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
+
+
+def _check_tokenizer(folder: Path, what: str) -> None:
+    """Refuses settings of a tokenizer that name a file of this machine: it would be read, and end up in the output."""
+    path = folder / "tokenizer_config.json"
+    if not path.is_file():
+        return
+    for key, value in read_json_object(path, what).items():
+        names_file = key in ("vocab", "merges") or key.endswith(("_file", "_path"))
+        # Old tokenizers state where their files once were, on the machine of somebody else.
+        if names_file and isinstance(value, str) and os.path.exists(os.path.expanduser(value)):
+            raise InputError(
+                f"{what} has a tokenizer_config.json whose {key!r} names a file of this machine; remove it."
+            )
+
+
+def _architecture(checkpoint: Checkpoint) -> Any:
+    architectures = checkpoint.config.get("architectures")
+    return architectures[0] if isinstance(architectures, list) and architectures else None
+
+
+def _load(auto_class: Any, checkpoint: Checkpoint, argument: str) -> "PreTrainedModel":
+    with loading_errors(f"{argument} {checkpoint.source!r}"):
+        model, info = auto_class.from_pretrained(
+            checkpoint.folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype="auto",
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    if info["missing_keys"]:
+        raise InputError(f"{argument} {checkpoint.source!r} lacks weights, among them {min(info['missing_keys'])}.")
+    if info["mismatched_keys"]:
+        name, found, wanted = min(info["mismatched_keys"])
+        raise InputError(
+            f"{argument} {checkpoint.source!r} holds {name} with shape {tuple(found)}, but its config.json asks for "
+            f"{tuple(wanted)}."
+        )
+    return model.eval()
