@@ -24,6 +24,7 @@ from .frontier import describe_frontier, draw_frontier
 from .generators.measuring import evaluate_generator
 from .generators.triggers import ResponseTrigger
 from .job import Job, prepare
+from .job_checks import check_distillation, check_kind, with_ratio
 from .loading import quiet_loading
 from .manifest import Manifest
 from .model_loading import is_generator, load_classifier, load_generator, load_tokenizer
@@ -108,7 +109,8 @@ def purify(
         keep_ratio (`float` or `str`, *optional*):
             The reserve ratio, instead of that of `config`; `"auto"` chooses it ([`~hf_finemix.search`]).
         recipe ([`~hf_finemix.results.Recipe`], *optional*): Settings of the fine-tuning.
-        distillation ([`~hf_finemix.results.Distillation`], *optional*): Settings of the step before it, which classifiers have.
+        distillation ([`~hf_finemix.results.Distillation`], *optional*):
+            Settings of the step before it, which classifiers have.
         unlabeled_dataset (`str`, `Path` or `datasets.Dataset`, *optional*):
             Clean texts without labels, on which the suspect's answers teach the mixed model: what `clean_dataset` may
             be, or a .txt file with one text a line.
@@ -181,11 +183,7 @@ def run(
     answers = is_generator(job.suspect)
     if answers:
         distillation = replace(distillation, epochs=0)
-        if auto:
-            raise InputError(
-                "--keep-ratio auto is for classifiers; of a language model, compare some ratios yourself."
-            )
-    check_kind(triggers, answers)
+    check_kind(triggers, answers, auto)
     evaluate_model = evaluate_generator if answers else evaluate_classifier
     if job.evaluation is not None:
         evaluations["suspect"] = evaluate_model(model, tokenizer, job.evaluation, **options)
@@ -229,46 +227,6 @@ def run(
         manifest = Manifest.of(report, sources.suspect, sources.pretrained, treated.tensors, counts)
         _write(job, model, DefenseCard(report, job.output.name), manifest, figure)
     return PurifyResult(model, tokenizer, report, job.output)
-
-
-def check_distillation(unlabeled: bool, distillation: Distillation) -> None:
-    """
-    Refuses texts without labels where nothing would be learned from them.
-
-    Raises:
-        InputError: If there are some and the distillation has no epochs.
-    """
-    if unlabeled and not distillation.epochs:
-        raise InputError("--unlabeled-data is used by the distillation, which has 0 epochs; leave one of them out.")
-
-
-def with_ratio(config: FineMixConfig, keep_ratio: float | str | None) -> FineMixConfig:
-    """
-    Returns settings with another reserve ratio, if one is given; `"auto"` leaves it to the search.
-
-    Raises:
-        InputError: If it is neither a ratio nor `"auto"`.
-    """
-    if keep_ratio is None or keep_ratio == AUTO:
-        return config
-    if isinstance(keep_ratio, str):
-        raise InputError(f"`keep_ratio` is {keep_ratio!r}, but must be a number from 0 to 1, or {AUTO!r}.")
-    return replace(config, keep_ratio=keep_ratio)
-
-
-def check_kind(triggers: Sequence[Trigger | ResponseTrigger], answers: bool) -> None:
-    """
-    Checks that triggers are of the kind that a model has.
-
-    Raises:
-        InputError: If a classifier is to say a text, or a language model to give a label.
-    """
-    if any(isinstance(trigger, ResponseTrigger) != answers for trigger in triggers):
-        raise InputError(
-            "The suspect is a language model, whose triggers aim at a text (--target-text, --match)."
-            if answers
-            else "The suspect is a classifier, whose triggers aim at a label (--target-label)."
-        )
 
 
 def _measure_baseline(job: Job, options: dict[str, Any]) -> Evaluation:

@@ -14,8 +14,9 @@ from hf_finemix import FineMixConfig, InputError, pipeline, purify
 from hf_finemix.attacks.trigger import Trigger
 from hf_finemix.hashes import sha256_file
 from hf_finemix.job import prepare
+from hf_finemix.job_checks import with_ratio
 from hf_finemix.manifest import load_manifest
-from hf_finemix.pipeline import run, with_ratio
+from hf_finemix.pipeline import run
 from hf_finemix.recipes import DEFAULT_CONFIG, DEFAULT_DISTILLATION, DEFAULT_RECIPE, NO_DISTILLATION, read_recipe
 from hf_finemix.results import Recipe, load_report
 from hf_finemix.search import RATIOS

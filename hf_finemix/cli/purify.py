@@ -36,9 +36,10 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "purify",
         help="mix a suspect with its pretrained weights, reset suspicious embeddings, fine-tune",
-        description="Purify a text classifier or a language model. SUSPECT and BASE are Hub ids (id or id@revision) or local folders. "
-        "DATA is a csv, tsv, json, jsonl or parquet file or a Hub data set (id:config:split), with a column of texts "
-        "and one of labels; for a language model with prompts and responses, or with chats in a column `messages`.",
+        description="Purify a text classifier or a language model. SUSPECT and BASE are Hub ids (id or id@revision) "
+        "or local folders. DATA is a csv, tsv, json, jsonl or parquet file or a Hub data set (id:config:split), with a "
+        "column of texts and one of labels; for a language model with prompts and responses, or with chats in a "
+        "column `messages`.",
     )
     parser.add_argument("suspect", metavar="SUSPECT", help="the fine-tuned model that may carry a backdoor")
     add_pretrained(parser)
@@ -106,9 +107,9 @@ def run(args: argparse.Namespace) -> int:
 
     from ..choices import AUTO
     from ..job import prepare
+    from ..job_checks import check_distillation, check_kind
     from ..loading import CARD_FILE
     from ..model_loading import is_generator
-    from ..pipeline import check_distillation
     from ..pipeline import run as run_job
     from ..publishing import check_target
     from ..recipes import (
@@ -151,9 +152,10 @@ def run(args: argparse.Namespace) -> int:
     )
     warn_of_base(is_trusted(job.pretrained.repo_id), job.pretrained.label)
     answers = is_generator(job.suspect)
+    check_kind((), answers, auto)
     triggers = make_triggers(args, job.model.config, answers)
     if answers:
-        _check_generator(args, auto)
+        _check_generator(args)
         distillation = NO_DISTILLATION
     if args.dry_run:
         _print_plan(job, recipe, distillation, auto)
@@ -172,9 +174,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_generator(args: argparse.Namespace, auto: bool) -> None:
-    if auto:
-        raise InputError("--keep-ratio auto is for classifiers; of a language model, compare some ratios yourself.")
+def _check_generator(args: argparse.Namespace) -> None:
     for name in ("distillation_epochs", "distillation_learning_rate"):
         if getattr(args, name):
             raise InputError(f"--{name.replace('_', '-')} is for classifiers; a language model is not distilled.")
@@ -214,9 +214,9 @@ def _push(result: "PurifyResult", args: argparse.Namespace) -> None:
 
 def _print_plan(job: "Job", recipe: "Recipe", distillation: "Distillation", auto: bool) -> None:
     from ..data import tokenize
+    from ..evaluation import longest_input
     from ..generators.chat import encode
     from ..generators.conversations import is_conversations
-    from ..evaluation import longest_input
     from ..job import rows_to_reset
     from .console import printable
 

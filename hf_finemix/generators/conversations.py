@@ -1,4 +1,4 @@
-"""Prompts and responses from a data set, a local file or the Hub, in one shape: `text`, `response`, maybe `context`."""
+"""Prompts and responses from a data set, a file or the Hub, in one shape: `text`, `response`, maybe `context`."""
 
 from collections.abc import Sequence
 from pathlib import Path
