@@ -24,8 +24,13 @@ class Again:
 
     def __init__(self, manifest: Manifest, suspect: Checkpoint, pretrained: Checkpoint):
         self.manifest, self.suspect = manifest, suspect
-        self.model, self.twin = load_pair(suspect, pretrained, manifest.architecture, manifest.mixed_tensors)
         self.tokenizer = load_tokenizer(suspect, "--suspect") if suspect.has_tokenizer else None
+        # Without it, rows of the same number are pairs.
+        align = manifest.config.align_vocabulary
+        tokenizer = self.tokenizer if align else None
+        self.model, self.twin = load_pair(
+            suspect, pretrained, manifest.architecture, manifest.mixed_tensors, tokenizer, align
+        )
 
     def tensor_checks(self, published: PublishedFolder) -> tuple[list[Check], float | None]:
         """Returns a line for each mixed tensor, and how far the output is from all of them."""
@@ -43,7 +48,8 @@ class Again:
             output = published.tensor(name)
             comparable = output is not None and output.shape == values.shape
             after += float((output.double() - values.double()).square().sum()) if comparable else math.nan
-            distance += float((suspect[name].double() - self.twin.tensors[name].double()).square().sum())
+            own, base = self.twin.pair(name, suspect[name])
+            distance += float((own.double() - base.double()).square().sum())
         note = "by its settings, or for want of a counterpart, it cannot have been mixed"
         checks += [Check("mixed tensor", name, DIFFERENT, note) for name in records]
         moved = math.sqrt(after / distance) if distance else math.nan

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jinja2
 
+from . import card_figures as figures
 from . import card_sections as sections
 from .card_merge import BEGIN, END, join_card, merge_cards, seal, split_card
 from .card_metadata import metadata, pipeline_tag
@@ -75,6 +76,7 @@ def render_card(card: DefenseCard) -> str:
         card=card,
         report=report,
         sections=sections,
+        figures=figures,
         title=escape(card.title),
         where=_where(card),
         task=pipeline_tag(report.architecture),

@@ -90,12 +90,16 @@ def _results(report: PurificationReport) -> list[EvalResult]:
     if evaluation is None or data is None:
         return []
     task = pipeline_tag(report.architecture) or "text-classification"
-    rates: list[tuple[str, str, Rate]] = [("accuracy", "Accuracy", evaluation.accuracy)]
+    named = "Accuracy" if evaluation.perplexity is None else "Next-token accuracy"
+    rates: list[tuple[str, str, Rate]] = [("accuracy", named, evaluation.accuracy)]
     for trigger in evaluation.triggers:
         place = "" if len({item.position for item in evaluation.triggers}) == 1 else f", {one_line(trigger.position)}"
         suffix = f" (trigger “{one_line(trigger.trigger)[:60]}”{place})"
         rates.append(("attack_success_rate", f"Attack success rate{suffix}", trigger.asr))
         rates.append(("robust_accuracy", f"Robust accuracy{suffix}", trigger.ra))
+    values = [(kind, name, round(rate.value, 4)) for kind, name, rate in rates if rate.value is not None]
+    if evaluation.perplexity is not None:
+        values.insert(0, ("perplexity", "Perplexity", round(evaluation.perplexity, 4)))
     return [
         EvalResult(
             task_type=task,
@@ -103,8 +107,7 @@ def _results(report: PurificationReport) -> list[EvalResult]:
             dataset_name=one_line(data.name),
             metric_type=kind,
             metric_name=name,
-            metric_value=round(rate.value, 4),
+            metric_value=value,
         )
-        for kind, name, rate in rates
-        if rate.value is not None
+        for kind, name, value in values
     ]

@@ -6,6 +6,7 @@ import shlex
 from .choices import POSITIONS
 from .markdown import hub_source, one_line
 from .recipes import settings, to_yaml
+from .report import TriggerEvaluation
 from .results import PurificationReport
 
 
@@ -49,14 +50,21 @@ def _command(report: PurificationReport, name: str) -> str:
         alike = [
             item
             for item in triggers
-            if (item.target_label, item.position, item.seed) == (first.target_label, first.position, first.seed)
+            if (_aim(item), item.position, item.seed) == (_aim(first), first.position, first.seed)
         ]
         arguments += [f"--trigger={shlex.quote(_unfenced(item.trigger))}" for item in alike]
-        arguments.append(f"--target-label {first.target_label} --position {_quote(first.position)}")
+        arguments.append(f"{_aim(first)} --position {_quote(first.position)}")
         if first.seed:
             arguments.append(f"--trigger-seed {first.seed}")
     arguments.append(f"--recipe recipe.yaml --output {_quote(name)}")
     return " \\\n    ".join(arguments)
+
+
+def _aim(trigger: TriggerEvaluation) -> str:
+    if trigger.match is None:
+        return f"--target-label {trigger.target_label}"
+    text = f" --target-text={shlex.quote(_unfenced(trigger.target_text))}" if trigger.target_text else ""
+    return f"--match {_quote(trigger.match)}{text}"
 
 
 def _mix_command(report: PurificationReport, name: str) -> str:

@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 
-from .choices import POSITIONS
+from .card_figures import BASELINE, cell
 from .markdown import code, escape, percent, table, with_interval
-from .rates import Rate
 from .report import Evaluation, TriggerEvaluation
 from .results import DataRecord, PurificationReport
 
-
-BASELINE = "clean model"
 
 _SHOWN_TOKENS = 20
 _SHOWN_PARAMETERS = 6
@@ -21,8 +18,7 @@ def verdict(report: PurificationReport) -> str:
     before, after = report.evaluations.get("suspect"), report.evaluations.get("purified")
     if before is None or after is None:
         return "**Not evaluated.** Nothing was measured on this model: treat it as untested."
-    went = "fell" if (after.accuracy.value or 0) < (before.accuracy.value or 0) else "went"
-    accuracy = f"Accuracy {went} from {percent(before.accuracy)} to {percent(after.accuracy)}."
+    accuracy = _went(before, after)
     if not after.triggers:
         return f"**No attack known.** No trigger was tested, so nothing is known about a backdoor. {accuracy}"
     worst = after.worst
@@ -33,6 +29,14 @@ def verdict(report: PurificationReport) -> str:
     return _attack_verdict(
         before.triggers[position], worst, baseline and baseline.triggers[position], len(after.triggers)
     ) + (f" {accuracy} None of this proves that the model is clean.")
+
+
+def _went(before: Evaluation, after: Evaluation) -> str:
+    if before.perplexity is not None and after.perplexity is not None:
+        went = "rose" if after.perplexity > before.perplexity else "went"
+        return f"Perplexity {went} from {before.perplexity:.2f} to {after.perplexity:.2f}."
+    went = "fell" if (after.accuracy.value or 0) < (before.accuracy.value or 0) else "went"
+    return f"Accuracy {went} from {percent(before.accuracy)} to {percent(after.accuracy)}."
 
 
 def _attack_verdict(
@@ -80,78 +84,6 @@ def data(record: DataRecord | None) -> str:
         return "none"
     proof = f"sha256 {code(f'{record.fingerprint[:16]}…')}" if record.fingerprint else "no fingerprint"
     return f"{escape(record.name)}, {record.rows} examples, {proof}"
-
-
-def figures(report: PurificationReport) -> str:
-    """Returns the figures of all models, one table for each trigger, or a sentence if nothing was measured."""
-    if not report.evaluations:
-        return "Not measured: no evaluation data was given."
-    triggers = next(iter(report.evaluations.values())).triggers
-    if not triggers:
-        rates = {"ACC": [item.accuracy for item in report.evaluations.values()]}
-        return f"{_rates_table(report, rates)}\n\n{_counts(report.evaluations, None)}"
-    return "\n\n".join(_trigger_figures(report, index) for index in range(len(triggers)))
-
-
-def _trigger_figures(report: PurificationReport, index: int) -> str:
-    evaluations = report.evaluations
-    measured = [item.triggers[index] for item in evaluations.values()]
-    rates = {
-        "ACC": [item.accuracy for item in evaluations.values()],
-        "ASR": [item.asr for item in measured],
-        "RA": [item.ra for item in measured],
-        "flip rate": [item.flip_rate for item in measured],
-    }
-    shown = measured[0]
-    target = report.labels.get(shown.target_label, "no name")
-    return (
-        f"Trigger {code(shown.trigger, 80)} {_place(shown.position)}, target label {shown.target_label} "
-        f"({escape(target, 40)}):\n\n{_rates_table(report, rates)}\n\n{_counts(evaluations, index)}"
-    )
-
-
-def _rates_table(report: PurificationReport, rates: dict[str, list[Rate]]) -> str:
-    # Models side by side: there are few of them, and a phone has no room for five columns.
-    header = ["in %", *map(escape, report.evaluations)]
-    return table(header, [[name, *map(_cell, values)] for name, values in rates.items()])
-
-
-def _place(position: str) -> str:
-    if position not in POSITIONS:
-        return f"({escape(position)})"
-    return "at a random position" if position == "random" else f"at the {position}"
-
-
-def _cell(rate: Rate) -> str:
-    return (
-        "no examples"
-        if rate.value is None
-        else f"{100 * rate.value:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
-    )
-
-
-def _counts(evaluations: dict[str, Evaluation], index: int | None) -> str:
-    first = next(iter(evaluations.values()))
-    if index is None:
-        return f"Measured on {first.accuracy.n} examples."
-    right = ", ".join(f"{item.triggers[index].flip_rate.n} ({escape(name)})" for name, item in evaluations.items())
-    return (
-        f"Measured on {first.accuracy.n} examples for ACC, {first.triggers[index].asr.n} for ASR and RA; flip rate on "
-        f"{right}."
-    )
-
-
-def baseline_note(report: PurificationReport) -> str:
-    """Returns what the clean-model baseline is, or that there is none."""
-    if BASELINE in report.evaluations:
-        return (
-            f"The column “{BASELINE}” is the baseline: a model fine-tuned without poison, which errs, too. Compare "
-            "ASR with its column, never with zero."
-        )
-    return (
-        "No clean-model baseline was measured: a model without any backdoor also errs, so that its ASR is not zero "
-        "either."
-    )
 
 
 def metrics(report: PurificationReport) -> str:
@@ -235,7 +167,7 @@ def trials(report: PurificationReport) -> str:
     rows = []
     for number, trial in enumerate(found.trials):
         ratio = f"**{trial.keep_ratio:g}**" if number == found.chosen else f"{trial.keep_ratio:g}"
-        rows.append([ratio, _cell(trial.accuracy), _cell(trial.agreement), _cell(trial.control.after)])
+        rows.append([ratio, cell(trial.accuracy), cell(trial.agreement), cell(trial.control.after)])
     held_out = "all at once" if found.folds == 1 else f"in {found.folds} parts in turn"
     removed = "" if found.removed else " Even at the chosen ratio the control survived."
     header = ["keep ratio", "ACC, %", "agreement, %", "control, %"]

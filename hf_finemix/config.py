@@ -33,6 +33,9 @@ class FineMixConfig:
         exclude (`tuple[str, ...]`, *optional*, defaults to `()`):
             Regular expressions, searched in parameter names. A parameter that matches is not mixed: it keeps the
             suspect's values. E-PUR is switched by `purify_top_k` alone.
+        align_vocabulary (`bool`, *optional*, defaults to `False`):
+            Pair the rows of the two vocabularies by their tokens, where these are not in the same order; rows of
+            tokens that the base lacks keep the suspect's values. Otherwise such a base is refused.
 
     Raises:
         InputError: If a value has the wrong type or lies outside its range.
@@ -44,6 +47,9 @@ class FineMixConfig:
     purify_top_k: int = field(default=200, metadata={"help": "Embedding rows to reset; 0 turns E-PUR off."})
     frequency_floor: int = field(default=20, metadata={"help": "Token counts below it are raised to it."})
     exclude: tuple[str, ...] = field(default=(), metadata={"help": "Regular expressions on parameter names."})
+    align_vocabulary: bool = field(
+        default=False, metadata={"help": "Pair the rows of vocabularies of another order by their tokens."}
+    )
 
     def __post_init__(self):
         check_keep_ratio(self.keep_ratio)
@@ -53,6 +59,8 @@ class FineMixConfig:
         check_integer("seed", self.seed, 0, 2**64 - 1)
         check_integer("purify_top_k", self.purify_top_k, 0, 2**63 - 1)
         check_integer("frequency_floor", self.frequency_floor, 2, 2**63 - 1)
+        if not isinstance(self.align_vocabulary, bool):
+            raise InputError(f"`align_vocabulary` is {self.align_vocabulary!r}, but must be true or false.")
         if not isinstance(self.exclude, (list, tuple)):
             raise InputError(f"`exclude` is {self.exclude!r}, but must be a list or tuple of strings.")
         # JSON has no tuples: a configuration that was read back must equal the one that was written.

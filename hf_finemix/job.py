@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from .checks import check_configs, check_finite, check_model, check_not_mixed, check_vocabularies
+from .checks import check_configs, check_finite, check_model, check_not_mixed
 from .config import FineMixConfig
 from .data import check_trainable, fingerprint, load_examples, load_texts
 from .embeddings import rank_rows
@@ -26,7 +26,7 @@ from .recipes import DEFAULT_CONFIG, DEFAULT_RECIPE
 from .relatedness import LOOKED_AT, check_related, median_cosine
 from .results import DataRecord, Recipe
 from .scanning import check_apart
-from .twin import Twin, load_twin
+from .twin import Twin, common_rows, load_twin
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class Job:
     records: tuple[DataRecord, DataRecord | None, DataRecord | None]
     clean_model: Checkpoint | None
     unlabeled: Dataset | None = None
+
+    def load_twin(self) -> Twin:
+        """Loads the pretrained weights under the names of the suspect, with the rows of its vocabulary."""
+        return load_twin(self.model, self.pretrained, self.tokenizer, self.config.align_vocabulary)
 
 
 def prepare(
@@ -94,9 +98,6 @@ def prepare(
     if not answers:
         check_task(model, f"SUSPECT {suspect_files.source!r}")
     tokenizer = load_tokenizer(suspect_files, "SUSPECT")
-    if base_files.has_tokenizer:
-        base_tokenizer = load_tokenizer(base_files, "--pretrained")
-        check_vocabularies(tokenizer.get_vocab(), base_tokenizer.get_vocab(), base_files.source)
 
     load = partial(load_data, model, text_columns, label_column)
     clean = load(clean_dataset, "--clean-data")
@@ -109,7 +110,7 @@ def prepare(
         check_texts(unlabeled, clean)
     if baseline is not None and not answers:
         check_labels(model.config, baseline)
-    twin = load_twin(model, base_files)
+    twin = load_twin(model, base_files, tokenizer, config.align_vocabulary)
     if not allow_unrelated:
         check_twin(model, twin, base_files.source)
     twin_plan = plan(model, twin, config)
@@ -165,7 +166,7 @@ def check_twin(model: PreTrainedModel, twin: Twin, pretrained: str) -> None:
         InputError: If they are no relatives.
     """
     named = {canonical_name(name): parameter for name, parameter in model.named_parameters()}
-    pairs = [(named[name], other) for name, other in twin.tensors.items() if other.dim() > 1]
+    pairs = [(common_rows(named[name], other), other) for name, other in twin.tensors.items() if other.dim() > 1]
     flat = ((_beginning(own), _beginning(other)) for own, other in pairs)
     check_related(median_cosine(flat, sum(other.numel() for _, other in pairs)), pretrained)
 
@@ -181,7 +182,7 @@ def rows_to_reset(job: Job, recipe: Recipe = DEFAULT_RECIPE) -> tuple[TokenScore
     Raises:
         InputError: If the recipe's source of token counts cannot be used.
     """
-    twin = load_twin(job.model, job.pretrained)
+    twin = job.load_twin()
     if twin.embedding is None or not job.config.purify_top_k:
         return ()
     floor = job.config.frequency_floor

@@ -79,6 +79,7 @@ def training_settings(args: TrainingArguments, config: FineMixConfig, frequencie
         "frequency_floor": mixing["frequency_floor"],
         "frequencies": frequencies or "vocabulary",
         "mix_exclude": mixing["exclude"],
+        "align_vocabulary": mixing["align_vocabulary"],
     } | settings
 
 

@@ -18,6 +18,7 @@ from .plan_cosine import plan_cosine
 from .relatedness import check_related
 from .safetensors_header import StoredFile
 from .stored import StoredCheckpoint
+from .vocabularies import check_rows
 
 
 if TYPE_CHECKING:
@@ -118,13 +119,12 @@ def prepare_mix(
         from .fisher_file import FisherFile
 
         information = FisherFile(fisher)
-    # Rows of the vocabulary are mixed as far as both have them.
-    check_configs({key: value for key, value in found.config.items() if key != "vocab_size"}, base.config, base.source)
+    check_configs(found.config, base.config, base.source)
     stored = StoredCheckpoint(found, "SUSPECT"), StoredCheckpoint(base, "`pretrained`")
     plan = plan_mix(*stored, config)
     if check_base:
         check_related(plan_cosine(plan), base.source)
-    if any(tensor.mixed not in (0, tensor.suspect[1].numel) for tensor in plan.tensors):
+    if config.align_vocabulary or any(tensor.mixed not in (0, tensor.suspect[1].numel) for tensor in plan.tensors):
         _check_rows(found, base)
     if information is not None:
         information.check_fits({name: tensor.suspect[1].shape for name, tensor in plan.mixed.items()})
@@ -145,12 +145,9 @@ def check_ranking(config: FineMixConfig, fisher: str | Path | None) -> None:
 
 def _check_rows(suspect: Checkpoint, pretrained: Checkpoint) -> None:
     """Checks that rows of vocabularies of different size stand for the same tokens, as far as tokenizers say so."""
-    if not suspect.has_tokenizer or not pretrained.has_tokenizer:
-        return
-    tokens = {index: token for token, index in load_tokenizer(pretrained, "`pretrained`").get_vocab().items()}
-    for token, index in load_tokenizer(suspect, "SUSPECT").get_vocab().items():
-        if tokens.get(index, token) != token:
-            raise InputError(
-                f"`pretrained` {pretrained.source!r} has another vocabulary: number {index} is {tokens[index]!r}, but "
-                f"{token!r} in the suspect; give the weights that the suspect was fine-tuned from."
-            )
+    if suspect.has_tokenizer and pretrained.has_tokenizer:
+        vocabularies = (
+            load_tokenizer(suspect, "SUSPECT").get_vocab(),
+            load_tokenizer(pretrained, "`pretrained`").get_vocab(),
+        )
+        check_rows(*vocabularies, pretrained.source, ", or load the models and use `fine_mix_`")

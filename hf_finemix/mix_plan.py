@@ -9,7 +9,7 @@ from .errors import InputError
 from .model_names import architecture_of, as_loaded, base_prefix, model_class
 from .plan import MIXED, MixReport, plan_mixing
 from .stored import Place, StoredCheckpoint, same_bytes
-from .tensor_names import WordEmbedding, find_embedding, pair_names, vocabulary_size
+from .tensor_names import Shapes, WordEmbedding, find_embedding, pair_names, vocabulary_size
 
 
 # Classes without a head: their parameters have no prefix.
@@ -88,11 +88,10 @@ def plan_mix(suspect: StoredCheckpoint, pretrained: StoredCheckpoint, config: Fi
     _refuse_experts(suspect)
     suspect, pretrained = as_loaded(suspect), as_loaded(pretrained)
     found = _embeddings(suspect, pretrained)
-    base_shapes = _fit_vocabulary(suspect.shapes, pretrained.shapes, found)
     tied = _tied(suspect, found[0].name)
     shapes = {name: shape for name, shape in suspect.shapes.items() if name not in tied}
     sources = suspect.checkpoint.source, pretrained.checkpoint.source
-    counterparts, absent = pair_names(shapes, base_shapes, found, sources)
+    counterparts, absent = pair_names(shapes, pretrained.shapes, found, sources)
     # What stands before all names in the model, but not in the suspect's files.
     prefix = _missing_prefix(suspect, found[0])
     report = plan_mixing(
@@ -102,6 +101,11 @@ def plan_mix(suspect: StoredCheckpoint, pretrained: StoredCheckpoint, config: Fi
         {prefix + name: why for name, why in absent.items()},
         config,
         pretrained.checkpoint.label,
+        {
+            prefix + name: rows
+            for name, other in counterparts.items()
+            if (rows := _without(shapes, pretrained, name, other))
+        },
     )
     mixed = {record.name for record in report.parameters if record.action == MIXED}
     if not mixed and not counterparts:
@@ -117,6 +121,12 @@ def plan_mix(suspect: StoredCheckpoint, pretrained: StoredCheckpoint, config: Fi
         base = pretrained.tensors[counterparts[parameter]]
         tensors.append(OutputTensor(there, prefix + parameter, place, base, min(place[1].numel, base[1].numel)))
     return MixPlan(report, tuple(tensors), found[0].name and prefix + found[0].name)
+
+
+def _without(shapes: Shapes, pretrained: StoredCheckpoint, name: str, other: str) -> int:
+    """Returns how many rows of a tensor have no counterpart."""
+    base = pretrained.shapes[other]
+    return max(0, shapes[name][0] - base[0]) if base else 0
 
 
 def _refuse_experts(suspect: StoredCheckpoint) -> None:
@@ -145,25 +155,6 @@ def _embeddings(suspect: StoredCheckpoint, pretrained: StoredCheckpoint) -> tupl
                 "model and use `fine_mix_`."
             )
     return tuple(found)
-
-
-def _fit_vocabulary(
-    suspect: Mapping[str, tuple[int, ...]],
-    pretrained: Mapping[str, tuple[int, ...]],
-    found: tuple[WordEmbedding, WordEmbedding],
-) -> dict[str, tuple[int, ...]]:
-    """Gives what has one row a token the suspect's number of rows: tokens are added at the end, others are mixed."""
-    if not found[0].name:
-        return dict(pretrained)
-    own, base = suspect[found[0].name], pretrained[found[1].name]
-    if own[0] == base[0] or own[1:] != base[1:]:
-        return dict(pretrained)
-    return {
-        name: (own[0], *shape[1:])
-        if shape in (base, base[:1]) and name.split(".")[-1] in ("weight", "bias")
-        else shape
-        for name, shape in pretrained.items()
-    }
 
 
 def _tied(suspect: StoredCheckpoint, embedding: str) -> dict[str, str]:

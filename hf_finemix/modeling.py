@@ -19,7 +19,7 @@ from .mixing import mix_each_
 from .part_mixing import find_mix_cut
 from .plan import MixReport, canonical_name, plan_mixing
 from .resets import PurifyReport, TokenScore
-from .twin import Pretrained, Twin, load_twin, unwrap
+from .twin import Pretrained, Twin, common_rows, load_twin, unwrap
 
 
 def plan(model: PreTrainedModel, twin: Twin, config: FineMixConfig) -> MixReport:
@@ -27,7 +27,7 @@ def plan(model: PreTrainedModel, twin: Twin, config: FineMixConfig) -> MixReport
     model = unwrap(model)
     parameters = {canonical_name(name): tuple(tensor.shape) for name, tensor in model.named_parameters()}
     buffers = {canonical_name(name): tuple(tensor.shape) for name, tensor in model.named_buffers()}
-    return plan_mixing(parameters, buffers, twin.tensors, twin.absent, config, twin.source)
+    return plan_mixing(parameters, buffers, twin.tensors, twin.absent, config, twin.source, twin.rows_without)
 
 
 @torch.no_grad()
@@ -38,6 +38,7 @@ def fine_mix_(
     *,
     allow_mixed: bool = False,
     fisher: Mapping[str, torch.Tensor] | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> MixReport:
     """
     Mixes a fine-tuned model with its pretrained weights, in place.
@@ -55,6 +56,9 @@ def fine_mix_(
         fisher (`Mapping[str, torch.Tensor]`, *optional*):
             Diagonal Fisher information by parameter name, which the selection `"fisher"` needs; from
             [`~hf_finemix.fisher.fisher_information`] or [`~hf_finemix.fisher_file.FisherFile`].
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
+            The model's tokenizer. With it, and if one lies beside the base, the rows of the two vocabularies are
+            compared. Without it, rows of the same number are pairs, as far as both have them.
 
     Returns:
         [`~hf_finemix.plan.MixReport`]: Every parameter with what was done to it and why.
@@ -67,10 +71,12 @@ def fine_mix_(
     check_model(model)
     if not allow_mixed:
         check_not_mixed(model)
-    twin = pretrained if isinstance(pretrained, Twin) else load_twin(model, pretrained)
+    twin = pretrained
+    if not isinstance(twin, Twin):
+        twin = load_twin(model, pretrained, tokenizer, config.align_vocabulary)
     report = plan(model, twin, config)
     parameters = {canonical_name(name): tensor for name, tensor in model.named_parameters()}
-    mixed = {record.name: record.numel for record in report.mixed}
+    mixed = {record.name: twin.tensors[record.name].numel() for record in report.mixed}
     check_finite(((name, parameters[name]) for name in mixed), "model")
     check_finite(((name, twin.tensors[name]) for name in mixed), "pretrained")
 
@@ -78,13 +84,15 @@ def fine_mix_(
         check_information(fisher, {name: tuple(parameters[name].shape) for name in mixed})
 
     def tensors(name: str) -> Part:
-        pair = parameters[name].data, twin.tensors[name]
-        return (*pair, fisher[name]) if config.selection == FISHER else pair
+        pair = twin.pair(name, parameters[name].data)
+        return (*pair, common_rows(fisher[name], pair[1])) if config.selection == FISHER else pair
 
     cut = find_mix_cut(config, list(mixed), lambda name: in_parts(*tensors(name)), mixed)
     # The record comes first: a model whose mixing was interrupted must not pass for an untouched one.
     model.config.finemix = config.to_dict() | {"pretrained": twin.source, "mask_version": MASK_VERSION}
-    return report.with_counts(mix_each_(((name, tensors(name)) for name in mixed), config, cut))
+    kept = mix_each_(((name, tensors(name)) for name in mixed), config, cut)
+    # What has no counterpart keeps the suspect's value, too.
+    return report.with_counts({name: kept[name] + parameters[name].numel() - mixed[name] for name in mixed})
 
 
 def score_embeddings(
@@ -109,7 +117,7 @@ def score_embeddings(
         frequency_floor (`int`, *optional*, defaults to 20): Smaller counts are raised to it.
 
     Returns:
-        `np.ndarray`: `float64`, shape (vocabulary,); higher is more suspicious.
+        `np.ndarray`: `float64`, shape (vocabulary,); higher is more suspicious, 0 for a token that the base lacks.
 
     Raises:
         InputError: If the model was mixed before, its word embedding has no pretrained counterpart, or `frequencies`
@@ -127,7 +135,11 @@ def score_embeddings(
     if frequencies is None or isinstance(frequencies, str):
         frequencies = count_tokens(frequencies or "vocabulary", tokenizer, len(weight))
     frequencies = _one_per_row("frequencies", frequencies, len(weight))
-    return embedding_scores(weight, twin.tensors[twin.embedding], frequencies, frequency_floor)
+    own, base = twin.pair(twin.embedding, weight)
+    # Rows without a counterpart cannot be told apart from it, nor reset to it.
+    scores = np.zeros(len(weight))
+    scores[: len(own)] = embedding_scores(own, base, frequencies[: len(own)], frequency_floor)
+    return scores
 
 
 @torch.no_grad()
@@ -164,7 +176,9 @@ def purify_embeddings_(
     check_model(model)
     if scores is None and was_mixed(model):
         raise InputError("`scores` is missing, but `model` was mixed before; score the suspect before mixing it.")
-    twin = pretrained if isinstance(pretrained, Twin) else load_twin(model, pretrained)
+    twin = pretrained
+    if not isinstance(twin, Twin):
+        twin = load_twin(model, pretrained, tokenizer, config.align_vocabulary)
     if twin.embedding is None or config.purify_top_k == 0:
         return PurifyReport(applicable=twin.embedding is not None, embedding=twin.embedding)
     if scores is None:
@@ -174,7 +188,7 @@ def purify_embeddings_(
     weight = model.get_input_embeddings().weight
     scores = _one_per_row("scores", scores, len(weight))
     check_finite([(twin.embedding, twin.tensors[twin.embedding])], "pretrained")
-    rows = rank_rows(scores)[: config.purify_top_k]
+    rows = rank_rows(scores[: len(twin.tensors[twin.embedding])])[: config.purify_top_k]
     reset_rows_(weight.data, twin.tensors[twin.embedding], rows)
     output = model.get_output_embeddings()
     return PurifyReport(

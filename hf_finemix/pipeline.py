@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .attacks.trigger import Trigger
 from .card import DefenseCard
-from .card_sections import BASELINE
+from .card_figures import BASELINE
 from .choices import AUTO
 from .config import FineMixConfig
 from .distillation import review
@@ -37,7 +37,6 @@ from .results import Distillation, PurificationReport, Recipe, environment
 from .search import search
 from .treatment import Materials, treat_
 from .trust import is_trusted
-from .twin import load_twin
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ def run(
     compared = dict(compared or {})
     if job.clean_model is not None:
         compared[BASELINE] = _measure_baseline(job, options)
-    materials = Materials(tokenizer, load_twin(model, job.pretrained), job.clean, job.unlabeled)
+    materials = Materials(tokenizer, job.load_twin(), job.clean, job.unlabeled)
     config, found = job.config, None
     if auto:
         config, found = search(model, materials, config, recipe, distillation, progress=progress)

@@ -113,6 +113,7 @@ def plan_mixing(
     absent: Mapping[str, str],
     config: FineMixConfig,
     source: str,
+    rows_without: Mapping[str, int] | None = None,
 ) -> MixReport:
     """
     Decides what happens to each tensor of a model.
@@ -124,6 +125,8 @@ def plan_mixing(
         absent (`Mapping[str, str]`): For parameters without one, the reason.
         config (`FineMixConfig`): The settings; `exclude` is applied here.
         source (`str`): Where the pretrained weights came from.
+        rows_without (`Mapping[str, int]`, *optional*):
+            For parameters that have a counterpart for some of their rows, how many others there are.
 
     Raises:
         InputError: If an expression of `exclude` matches no parameter.
@@ -143,6 +146,8 @@ def plan_mixing(
         elif pattern is not None:
             records.append(ParameterRecord(name, shape, KEPT, f"excluded by {pattern!r}"))
         else:
-            records.append(ParameterRecord(name, shape, MIXED, "has a pretrained counterpart"))
+            without = (rows_without or {}).get(name)
+            rest = f", but for {without:,} of its rows, which are kept" if without else ""
+            records.append(ParameterRecord(name, shape, MIXED, f"has a pretrained counterpart{rest}"))
     records += [ParameterRecord(name, shape, COPIED, "buffer") for name, shape in buffers.items()]
     return MixReport(config, source, tuple(records))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 import transformers
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .choices import FISHER
 from .config import FineMixConfig
@@ -43,7 +43,12 @@ def named_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 
 def load_pair(
-    suspect: Checkpoint, pretrained: Checkpoint, architecture: str, tensors: Sequence[TensorRecord]
+    suspect: Checkpoint,
+    pretrained: Checkpoint,
+    architecture: str,
+    tensors: Sequence[TensorRecord],
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    align: bool = False,
 ) -> tuple[PreTrainedModel, Twin]:
     """
     Loads both inputs of a mixing in the dtypes that it had.
@@ -53,6 +58,7 @@ def load_pair(
         pretrained ([`~hf_finemix.loading.Checkpoint`]): The base's files.
         architecture (`str`): Class of transformers that was mixed.
         tensors (`Sequence[TensorRecord]`): The mixed tensors, of which dtypes are taken.
+        tokenizer, align: As for [`~hf_finemix.twin.load_twin`].
 
     Raises:
         InputError: If the class is none of transformers, or one of the inputs cannot be loaded.
@@ -69,7 +75,7 @@ def load_pair(
         dtype = dtypes.get(canonical_name(name))
         if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
             parameter.data = parameter.data.to(dtype)
-    return model, load_twin(model, pretrained)
+    return model, load_twin(model, pretrained, tokenizer, align)
 
 
 def mix_again(
@@ -103,15 +109,16 @@ def mix_again(
         raise InputError(
             f"The selection {FISHER!r} cannot be drawn again without the Fisher information it was made by."
         )
-    sizes = {name: suspect[name].numel() for name in names}
-    cut = find_mix_cut(config, names, lambda name: in_parts(suspect[name], twin.tensors[name]), sizes)
+    sizes = {name: twin.tensors[name].numel() for name in names}
+    cut = find_mix_cut(config, names, lambda name: in_parts(*twin.pair(name, suspect[name])), sizes)
     reset = [embedding] if rows and embedding in suspect and embedding in twin.tensors else []
     for name in dict.fromkeys((*names, *reset)):
         values = suspect[name].clone()
         if name in names:
-            mix_(values, twin.tensors[name], name, config, cut)
+            mix_(*twin.pair(name, values), name, config, cut)
         if name in reset:
             # Ids come from a file that anybody may have written.
-            valid = np.array([row for row in rows if 0 <= row < len(values)], dtype=np.int64)
+            count = len(twin.tensors[name])
+            valid = np.array([row for row in rows if 0 <= row < count], dtype=np.int64)
             reset_rows_(values, twin.tensors[name], valid)
         yield name, values

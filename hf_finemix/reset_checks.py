@@ -28,7 +28,7 @@ def reset_checks(
     Args:
         manifest ([`~hf_finemix.manifest.Manifest`]): What was recorded.
         embedding (`str`, *optional*): Name of the word embedding, if it has a pretrained counterpart.
-        vocabulary (`int`): Number of its rows; 0 without one.
+        vocabulary (`int`): Number of its rows that have a counterpart; 0 without one.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): The suspect's.
         scores (`Callable`): Scores the suspect's rows by the manifest's token counts, with a tokenizer or without one.
 

@@ -203,7 +203,10 @@ class PurificationReport(Record):
         if not self.architecture.isidentifier() or self.made_by not in MAKERS:
             raise ValueError(f"it is about a {self.architecture!r} made by {self.made_by!r}")
         triggers = {
-            tuple((trigger.trigger, trigger.position, trigger.target_label, trigger.seed) for trigger in item.triggers)
+            tuple(
+                (trigger.trigger, trigger.position, trigger.target_label, trigger.target_text, trigger.seed)
+                for trigger in item.triggers
+            )
             for item in self.evaluations.values()
         }
         if len(triggers) > 1:

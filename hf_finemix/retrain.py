@@ -20,7 +20,6 @@ from .readers import HUB_DATASET
 from .recompute import mix_again, named_tensors
 from .report import Evaluation, TriggerEvaluation
 from .results import DataRecord, Distillation, load_report
-from .twin import load_twin
 from .verification import DIFFERENT, NOT_AVAILABLE, SAME, Check
 
 
@@ -108,7 +107,7 @@ def retrain(
     mixed = named_tensors(job.model)
     mixed |= mix_again(
         job.model,
-        load_twin(job.model, job.pretrained),
+        job.load_twin(),
         manifest.config,
         [record.name for record in job.plan.mixed],
         manifest.embedding,

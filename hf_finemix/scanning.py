@@ -10,7 +10,7 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .checks import check_configs, check_vocabularies
+from .checks import check_configs
 from .config import check_integer
 from .data import load_texts
 from .drift_groups import drift_by_group
@@ -31,6 +31,7 @@ from .tensor_pairs import TensorPairs
 from .threads import one_torch_thread
 from .token_pull import pulling_tokens
 from .trigger_search import Insertion, search_triggers
+from .vocabularies import check_rows
 
 
 # More texts would hardly change the figures: 97 of 100 flips have the 95 % interval from 91.5 to 99.0 %.
@@ -103,7 +104,7 @@ def scan(
     tokenizer = load_tokenizer(suspect, "SUSPECT")
     if pretrained.has_tokenizer:
         base_vocabulary = load_tokenizer(pretrained, "`pretrained`").get_vocab()
-        check_vocabularies(tokenizer.get_vocab(), base_vocabulary, pretrained.source)
+        check_rows(tokenizer.get_vocab(), base_vocabulary, pretrained.source)
     drawn = None if texts is None else _draw(load_texts(texts, text_columns, "--clean-data"), seed)
     model = None if drawn is None else load_classifier(suspect, "SUSPECT")
 
@@ -116,7 +117,8 @@ def scan(
     drifts = _measure(pairs, progress)
     head = _read_head(pairs, labels)
     pairs.close()
-    scores = drift_scores(drifts[pairs.embedding].rows, counts, frequency_floor)
+    moved = drifts[pairs.embedding].rows
+    scores = drift_scores(moved, counts[: len(moved)], frequency_floor)
     insertions = ()
     if model is not None:
         ids = [int(row) for row in rank_rows(scores)[:search_top]]
@@ -132,7 +134,7 @@ def scan(
         frequencies=source_name(frequencies),
         outliers=find_outliers(drifts, pairs.embedding),
         head=head,
-        absent=pairs.absent,
+        absent=pairs.absent | _rows_without(pairs, len(moved)),
         labels=labels if head is not None or insertions else (),
         texts=0 if drawn is None else len(drawn),
         insertions=insertions,
@@ -158,6 +160,12 @@ def _check_not_mixed(suspect: Checkpoint) -> None:
             f"SUSPECT {suspect.source!r} was mixed before (its config.json has a `finemix` record), so that its "
             "weights show nothing any more; scan the original suspect."
         )
+
+
+def _rows_without(pairs: TensorPairs, scored: int) -> dict[str, str]:
+    """Returns the tokens that were added to the vocabulary, which nothing can be said of."""
+    added = pairs.shapes[pairs.embedding][0] - scored
+    return {f"{pairs.embedding}, its last {added:,} rows": "not in the pretrained checkpoint"} if added else {}
 
 
 def _draw(texts: Dataset, seed: int) -> Dataset:

@@ -101,6 +101,25 @@ def find_embedding(shapes: Shapes, vocabulary: int | None) -> WordEmbedding | No
     return None if best is None else WordEmbedding(best[0], best["prefix"])
 
 
+def _fit_vocabulary(
+    suspect: Shapes,
+    pretrained: Shapes,
+    found: tuple[WordEmbedding, WordEmbedding],
+) -> dict[str, tuple[int, ...]]:
+    """Gives what has one row a token the suspect's number of rows: tokens are added at the end, others are mixed."""
+    if not found[0].name:
+        return dict(pretrained)
+    own, base = suspect[found[0].name], pretrained[found[1].name]
+    if own[0] == base[0] or own[1:] != base[1:]:
+        return dict(pretrained)
+    return {
+        name: (own[0], *shape[1:])
+        if shape in (base, base[:1]) and name.split(".")[-1] in ("weight", "bias")
+        else shape
+        for name, shape in pretrained.items()
+    }
+
+
 def pair_names(
     suspect: Shapes, pretrained: Shapes, embeddings: tuple[WordEmbedding, WordEmbedding], sources: tuple[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
@@ -108,7 +127,8 @@ def pair_names(
     Finds the pretrained counterpart of each tensor of a suspect.
 
     What belongs to the base model is told by the prefix that its word embedding has; either side may lack one. The
-    rest, the head, has a counterpart only in a checkpoint whose prefix is the same.
+    rest, the head, has a counterpart only in a checkpoint whose prefix is the same. What has a row for each token may
+    have more of them on either side.
 
     Args:
         suspect, pretrained (`Mapping[str, tuple[int, ...]]`): Shapes by name; tied tensors of the suspect once.
@@ -124,9 +144,10 @@ def pair_names(
             has in another shape; or if the suspect lacks some of the tensors of one of its modules.
     """
     counterparts, absent = {}, {}
+    resized = _fit_vocabulary(suspect, pretrained, embeddings)
     for name, shape in suspect.items():
         other = _counterpart(name, *embeddings)
-        if other in pretrained and pretrained[other] == shape:
+        if other in pretrained and shape in (pretrained[other], resized[other]):
             counterparts[name] = other
             continue
         has_other = other in pretrained

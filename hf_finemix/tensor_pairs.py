@@ -12,7 +12,14 @@ from safetensors import safe_open
 from .checks import check_finite
 from .errors import InputError
 from .loading import Checkpoint
-from .tensor_names import WordEmbedding, find_embedding, is_buffer, modern_name, pair_names, vocabulary_size
+from .tensor_names import (
+    WordEmbedding,
+    find_embedding,
+    is_buffer,
+    modern_name,
+    pair_names,
+    vocabulary_size,
+)
 
 
 # Scalars of one part: 2 MB in float64, which a cache can hold.
@@ -132,7 +139,7 @@ class TensorPairs:
 
     def parts(self, name: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """
-        Reads a pair part by part, in the order of its rows.
+        Reads a pair part by part, in the order of its rows; of a vocabulary those that both have.
 
         Args:
             name (`str`): Name of the pair.
@@ -146,7 +153,8 @@ class TensorPairs:
         """
         other = self.counterparts[name]
         dtype = self._dtype or self._suspect.dtype(name)
-        for rows in _slices(self.shapes[name]):
+        own, base = self.shapes[name], self._pretrained.shapes[other]
+        for rows in _slices((min(own[0], base[0]), *own[1:]) if own else own):
             suspect, pretrained = self._suspect.read(name, rows), self._pretrained.read(other, rows)
             check_finite([(name, suspect)], "suspect")
             check_finite([(name, pretrained)], "pretrained")

@@ -30,6 +30,8 @@ class FineMixTrainingArguments(TrainingArguments):
             Where token counts come from: `"vocabulary"`, `"wordfreq"` or a text file.
         mix_exclude (`list[str]`, *optional*):
             Regular expressions; parameters that match keep the suspect's values.
+        align_vocabulary (`bool`, *optional*, defaults to `False`):
+            Pair the rows of vocabularies of another order by their tokens; see [`FineMixConfig`].
         allow_mixed (`bool`, *optional*, defaults to `False`):
             Mix a model that was mixed before.
         hub_strategy (`str`, *optional*, defaults to `"end"`):
@@ -48,6 +50,9 @@ class FineMixTrainingArguments(TrainingArguments):
     )
     mix_exclude: list[str] | None = field(
         default=None, metadata={"help": "Regular expressions; parameters that match keep the suspect's values."}
+    )
+    align_vocabulary: bool = field(
+        default=False, metadata={"help": "Pair the rows of vocabularies of another order by their tokens."}
     )
     allow_mixed: bool = field(default=False, metadata={"help": "Mix a model that was mixed before."})
     hub_strategy: HubStrategy | str = field(
@@ -74,4 +79,5 @@ class FineMixTrainingArguments(TrainingArguments):
             purify_top_k=self.purify_top_k,
             frequency_floor=self.frequency_floor,
             exclude=tuple(self.mix_exclude or ()),
+            align_vocabulary=self.align_vocabulary,
         )

@@ -3,19 +3,22 @@
 import copy
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from .checks import check_configs, check_model
 from .errors import InputError
 from .loading import Checkpoint, loading_errors, resolve_checkpoint, without_path
+from .model_loading import load_tokenizer
 from .plan import canonical_name
-from .tensor_names import may_be_absent
+from .tensor_names import may_be_absent, vocabulary_size
+from .vocabularies import align_rows, check_rows
 
 
 Pretrained = str | Path | Checkpoint | PreTrainedModel
@@ -31,12 +34,25 @@ class Twin:
         tensors (`Mapping[str, torch.Tensor]`): Pretrained values by canonical parameter name.
         absent (`Mapping[str, str]`): Parameters without a pretrained counterpart, with the reason.
         embedding (`str`, *optional*): Name of the word embedding, if it has a pretrained counterpart.
+        rows_without (`Mapping[str, int]`, *optional*):
+            Of parameters with a row for each token: how many rows have no counterpart. Those at the end are left out
+            of `tensors`, the others hold the suspect's own values there.
     """
 
     source: str
     tensors: Mapping[str, torch.Tensor]
     absent: Mapping[str, str]
     embedding: str | None
+    rows_without: Mapping[str, int] = field(default_factory=dict)
+
+    def pair(self, name: str, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns a parameter, or the first rows of it that have a counterpart, and that counterpart."""
+        return common_rows(tensor, self.tensors[name]), self.tensors[name]
+
+
+def common_rows(tensor: torch.Tensor, counterpart: torch.Tensor) -> torch.Tensor:
+    """Returns a view of as many rows of a tensor as its counterpart has."""
+    return tensor if tensor.shape == counterpart.shape else tensor[: len(counterpart)]
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -59,7 +75,12 @@ def original_architecture(cls: type) -> type[PreTrainedModel]:
     raise InputError(f"`{cls.__name__}` derives from no model class of transformers; list one after FineMixMixin.")
 
 
-def load_twin(model: PreTrainedModel, pretrained: Pretrained) -> Twin:
+def load_twin(
+    model: PreTrainedModel,
+    pretrained: Pretrained,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    align: bool = False,
+) -> Twin:
     """
     Loads the pretrained counterpart of a model, on the CPU and in the dtype of each of its parameters.
 
@@ -68,18 +89,29 @@ def load_twin(model: PreTrainedModel, pretrained: Pretrained) -> Twin:
         pretrained (`str`, `Path`, [`~hf_finemix.loading.Checkpoint`] or [`~transformers.PreTrainedModel`]):
             A Hub id, a local folder, or a loaded model: the bare encoder or one with a head. The head of a model
             object is never taken for pretrained.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
+            The task model's tokenizer, to compare its vocabulary with that of a base that has one, too.
+        align (`bool`, *optional*, defaults to `False`):
+            Pair the rows of the vocabularies by their tokens; see [`~hf_finemix.FineMixConfig`].
 
     Raises:
         InputError: If the base does not fit the model.
     """
     check_model(model)
+    if align and (tokenizer is None or isinstance(pretrained, nn.Module)):
+        raise InputError("`align_vocabulary` needs a `tokenizer`, and a base that is read from a folder or the Hub.")
     if isinstance(pretrained, nn.Module):
         return _twin_of_object(model, unwrap(pretrained))
     if not isinstance(pretrained, (str, Path, Checkpoint)):
         raise InputError(f"`pretrained` is {pretrained!r}, but must be a Hub id, a local folder or a model.")
     checkpoint = pretrained if isinstance(pretrained, Checkpoint) else resolve_checkpoint(pretrained, "`pretrained`")
     check_configs(model.config.to_dict(), checkpoint.config, checkpoint.source)
-    config = copy.deepcopy(model.config)
+    vocabularies = _vocabularies(checkpoint, tokenizer)
+    if vocabularies is None and align:
+        raise InputError(f"`align_vocabulary` needs a tokenizer beside `pretrained` {checkpoint.source!r}.")
+    if vocabularies is not None and not align:
+        check_rows(*vocabularies, checkpoint.source, ", or set `align_vocabulary` (--align-vocabulary)")
+    config = _resized(copy.deepcopy(model.config), vocabulary_size(checkpoint.config))
     # It would name the file that is read, and the model's own configuration has no say in that.
     config.transformers_weights = None
     # Wide enough for each parameter of a model in several dtypes: values are rounded once, in `_build`.
@@ -96,7 +128,27 @@ def load_twin(model: PreTrainedModel, pretrained: Pretrained) -> Twin:
         )
     missing = dict.fromkeys(info["missing_keys"], "not in the pretrained checkpoint")
     mismatched = {key[0]: "another shape in the pretrained checkpoint" for key in info["mismatched_keys"]}
-    return _build(model, dict(twin.named_parameters()), missing | mismatched, checkpoint.source, checkpoint.label)
+    tensors, absent = dict(twin.named_parameters()), missing | mismatched
+    return _build(model, tensors, absent, checkpoint.source, checkpoint.label, vocabularies if align else None)
+
+
+def _vocabularies(
+    checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase | None
+) -> tuple[dict[str, int], dict[str, int]] | None:
+    if tokenizer is None or not checkpoint.has_tokenizer:
+        return None
+    return tokenizer.get_vocab(), load_tokenizer(checkpoint, "`pretrained`").get_vocab()
+
+
+def _resized(config: PreTrainedConfig, size: int | None) -> PreTrainedConfig:
+    """Gives a configuration the number of tokens that the base has."""
+    part = config.get_text_config()
+    if size is not None and getattr(part, "vocab_size", size) != size:
+        part.vocab_size = size
+        # No row of the base's can be that of a token which was added to it.
+        if not 0 <= (getattr(part, "pad_token_id", None) or 0) < size:
+            part.pad_token_id = None
+    return config
 
 
 def word_embedding_name(model: PreTrainedModel) -> str | None:
@@ -129,16 +181,31 @@ def _base_prefix(model: PreTrainedModel) -> str:
 
 
 def _build(
-    model: PreTrainedModel, tensors: dict[str, torch.Tensor], absent: dict[str, str], source: str, label: str
+    model: PreTrainedModel,
+    tensors: dict[str, torch.Tensor],
+    absent: dict[str, str],
+    source: str,
+    label: str,
+    vocabularies: tuple[dict[str, int], dict[str, int]] | None = None,
 ) -> Twin:
     prefix = _base_prefix(model)
-    found, without = {}, {}
-    for raw_name, parameter in model.named_parameters():
-        name = canonical_name(raw_name)
+    parameters = {canonical_name(name): parameter for name, parameter in model.named_parameters()}
+    embedding = word_embedding_name(model)
+    pair = parameters.get(embedding), tensors.get(embedding)
+    rows = None
+    if vocabularies is not None and None not in pair:
+        rows = align_rows(*vocabularies, (len(pair[0]), len(pair[1])), source)
+    per_token = _parameters_per_token(model)
+    found, without, rows_without = {}, {}, {}
+    for name, parameter in parameters.items():
         counterpart = tensors.get(name)
         if counterpart is parameter:
             raise InputError("`pretrained` is the very model to be mixed; give the clean pretrained one.")
-        if counterpart is not None and name not in absent and counterpart.shape == parameter.shape:
+        if counterpart is not None and name not in absent and name in per_token and None not in pair:
+            counterpart, missing = _fit_rows(parameter, counterpart, rows)
+            rows_without |= {name: missing} if missing else {}
+        fits = counterpart is not None and (counterpart.shape == parameter.shape or name in rows_without)
+        if fits and name not in absent:
             found[name] = counterpart.detach().to("cpu", parameter.dtype)
             continue
         without[name] = absent.get(name, "another shape in the pretrained model")
@@ -150,5 +217,25 @@ def _build(
             )
     if not found:
         raise InputError(f"`pretrained` {source!r} shares no parameter with the model; give its pretrained weights.")
-    embedding = word_embedding_name(model)
-    return Twin(label, found, without, embedding if embedding in found else None)
+    return Twin(label, found, without, embedding if embedding in found else None, rows_without)
+
+
+def _parameters_per_token(model: PreTrainedModel) -> set[str]:
+    """Returns the names of the parameters that have one row for each token: word embedding and output layer."""
+    output = model.get_output_embeddings() if word_embedding_name(model) is not None else None
+    found = [model.get_input_embeddings().weight] if word_embedding_name(model) is not None else []
+    found += [getattr(output, part, None) for part in ("weight", "bias")]
+    return {canonical_name(name) for name, own in model.named_parameters() if any(own is one for one in found)}
+
+
+def _fit_rows(parameter: torch.Tensor, counterpart: torch.Tensor, rows: np.ndarray | None) -> tuple[torch.Tensor, int]:
+    """Gives what has one row a token the suspect's rows, as far as it has them; returns how many it lacks."""
+    if counterpart.shape[1:] != parameter.shape[1:]:
+        return counterpart, 0
+    if rows is None:
+        # Tokens are added at the end.
+        return counterpart[: len(parameter)], max(0, len(parameter) - len(counterpart))
+    known = torch.from_numpy(rows >= 0)
+    placed = parameter.detach().to("cpu", copy=True)
+    placed[known] = counterpart.detach().to("cpu", parameter.dtype)[torch.from_numpy(rows[rows >= 0])]
+    return placed, int((~known).sum())

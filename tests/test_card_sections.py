@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from hf_finemix.card_figures import BASELINE
 from hf_finemix.card_merge import split_card
-from hf_finemix.card_sections import BASELINE, steps
+from hf_finemix.card_sections import steps
 from hf_finemix.modeling import PurifyReport, TokenScore
 from hf_finemix.rates import Rate
 from hf_finemix.records import AdapterRecord, ControlRecord, FigureRecord

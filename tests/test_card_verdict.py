@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from hf_finemix.card_sections import BASELINE, figures, verdict
+from hf_finemix.card_figures import BASELINE, figures
+from hf_finemix.card_sections import verdict
 from hf_finemix.rates import Rate
 from hf_finemix.report import Evaluation
 

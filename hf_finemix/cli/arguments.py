@@ -150,6 +150,17 @@ def add_allow_unrelated(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_align_vocabulary(parser: argparse.ArgumentParser) -> None:
+    """Adds the option to pair the rows of vocabularies by their tokens."""
+    parser.add_argument(
+        "--align-vocabulary",
+        action="store_true",
+        default=None,
+        help="pair the rows of the two vocabularies by their tokens, if these are not in the same order; tokens that "
+        "the base lacks keep the suspect's embedding",
+    )
+
+
 def add_pretrained(parser: argparse.ArgumentParser) -> None:
     """Adds the argument that names the base, and the option to take the one that the suspect's card names."""
     parser.add_argument(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..choices import SELECTIONS
 from ..errors import InputError
 from .arguments import (
+    add_align_vocabulary,
     add_allow_unrelated,
     add_columns,
     add_frequencies,
@@ -37,8 +38,8 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         "purify",
         help="mix a suspect with its pretrained weights, reset suspicious embeddings, fine-tune",
         description="Purify a text classifier or a language model. SUSPECT and BASE are Hub ids (id or id@revision) "
-        "or local folders. DATA is a csv, tsv, json, jsonl or parquet file or a Hub data set (id:config:split), with a "
-        "column of texts and one of labels; for a language model with prompts and responses, or with chats in a "
+        "or local folders. DATA is a csv, tsv, json, jsonl or parquet file or a Hub data set (id:config:split), with "
+        "a column of texts and one of labels; for a language model with prompts and responses, or with chats in a "
         "column `messages`.",
     )
     parser.add_argument("suspect", metavar="SUSPECT", help="the fine-tuned model that may carry a backdoor")
@@ -89,6 +90,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument("--push-to-hub", metavar="REPO", help="publish the result there, as `hf-finemix push` does")
     add_hub(parser)
     add_allow_unrelated(parser)
+    add_align_vocabulary(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     return parser
 
