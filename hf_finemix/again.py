@@ -26,10 +26,9 @@ class Again:
         self.manifest, self.suspect = manifest, suspect
         self.tokenizer = load_tokenizer(suspect, "--suspect") if suspect.has_tokenizer else None
         # Without it, rows of the same number are pairs.
-        align = manifest.config.align_vocabulary
-        tokenizer = self.tokenizer if align else None
+        tokenizer = self.tokenizer if manifest.config.align_vocabulary else None
         self.model, self.twin = load_pair(
-            suspect, pretrained, manifest.architecture, manifest.mixed_tensors, tokenizer, align
+            suspect, pretrained, manifest.architecture, manifest.mixed_tensors, manifest.config, tokenizer
         )
 
     def tensor_checks(self, published: PublishedFolder) -> tuple[list[Check], float | None]:

@@ -81,6 +81,10 @@ def _mix_command(report: PurificationReport, name: str) -> str:
 
 
 def _trainer_script(report: PurificationReport) -> str:
+    adapter, fresh = report.trained_adapter, ""
+    if adapter is not None:
+        rank = "" if adapter.rank is None else f" of rank {adapter.rank}"
+        fresh = f"    peft_config=adapter,  # {one_line(adapter.method)}{rank}\n"
     return f"""import yaml
 from hf_finemix import FineMixTrainer, FineMixTrainingArguments
 from transformers import {report.architecture}
@@ -93,7 +97,7 @@ trainer = FineMixTrainer(
     args=FineMixTrainingArguments("purified", **settings),
     train_dataset=clean,  # the clean examples, tokenised
     processing_class=tokenizer,
-)
+{fresh})
 trainer.train()"""
 
 

@@ -70,6 +70,10 @@ def steps(report: PurificationReport) -> str:
     done = f"The weights were mixed with the clean pretrained ones{reset}."
     if report.made_by not in ("FineMixMixin", "mix"):
         after = "was fine-tuned on the clean data below" if report.fine_tuned else "was not fine-tuned"
+        if report.fine_tuned and report.trained_adapter is not None:
+            fresh = report.trained_adapter
+            rank = "" if fresh.rank is None else f" of rank {fresh.rank}"
+            after += f" by a fresh {escape(fresh.method, 40)} adapter{rank}, which was merged into it"
         if report.distilled is not None and report.distilled.texts:
             after = f"was taught by the suspect's answers on clean texts, then {after}"
         return f"{done} The result {after}."

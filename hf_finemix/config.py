@@ -36,6 +36,9 @@ class FineMixConfig:
         align_vocabulary (`bool`, *optional*, defaults to `False`):
             Pair the rows of the two vocabularies by their tokens, where these are not in the same order; rows of
             tokens that the base lacks keep the suspect's values. Otherwise such a base is refused.
+        allow_unmatched (`bool`, *optional*, defaults to `False`):
+            Mix although parameters of the base model, which the pretrained weights should have, have no counterpart
+            there; they keep the suspect's values.
 
     Raises:
         InputError: If a value has the wrong type or lies outside its range.
@@ -50,6 +53,9 @@ class FineMixConfig:
     align_vocabulary: bool = field(
         default=False, metadata={"help": "Pair the rows of vocabularies of another order by their tokens."}
     )
+    allow_unmatched: bool = field(
+        default=False, metadata={"help": "Keep parameters that should have a pretrained counterpart and have none."}
+    )
 
     def __post_init__(self):
         check_keep_ratio(self.keep_ratio)
@@ -59,8 +65,9 @@ class FineMixConfig:
         check_integer("seed", self.seed, 0, 2**64 - 1)
         check_integer("purify_top_k", self.purify_top_k, 0, 2**63 - 1)
         check_integer("frequency_floor", self.frequency_floor, 2, 2**63 - 1)
-        if not isinstance(self.align_vocabulary, bool):
-            raise InputError(f"`align_vocabulary` is {self.align_vocabulary!r}, but must be true or false.")
+        for name in ("align_vocabulary", "allow_unmatched"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"`{name}` is {getattr(self, name)!r}, but must be true or false.")
         if not isinstance(self.exclude, (list, tuple)):
             raise InputError(f"`exclude` is {self.exclude!r}, but must be a list or tuple of strings.")
         # JSON has no tuples: a configuration that was read back must equal the one that was written.

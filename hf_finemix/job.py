@@ -52,7 +52,7 @@ class Job:
 
     def load_twin(self) -> Twin:
         """Loads the pretrained weights under the names of the suspect, with the rows of its vocabulary."""
-        return load_twin(self.model, self.pretrained, self.tokenizer, self.config.align_vocabulary)
+        return load_twin(self.model, self.pretrained, self.config, self.tokenizer, strict=False)
 
 
 def prepare(
@@ -68,11 +68,13 @@ def prepare(
     clean_model: str | Path | None = None,
     unlabeled_dataset: str | Path | Dataset | None = None,
     allow_unrelated: bool = False,
+    strict: bool = True,
 ) -> Job:
     """
     Loads and checks everything that [`purify`] needs, and plans the mixing; changes and writes nothing.
 
-    Takes the arguments of [`purify`] that name inputs.
+    Takes the arguments of [`purify`] that name inputs. Without `strict`, the plan may hold parameters that are
+    refused.
 
     Raises:
         InputError: If an input cannot be used.
@@ -110,7 +112,7 @@ def prepare(
         check_texts(unlabeled, clean)
     if baseline is not None and not answers:
         check_labels(model.config, baseline)
-    twin = load_twin(model, base_files, tokenizer, config.align_vocabulary)
+    twin = load_twin(model, base_files, config, tokenizer, strict)
     if not allow_unrelated:
         check_twin(model, twin, base_files.source)
     twin_plan = plan(model, twin, config)

@@ -12,6 +12,7 @@ import torch
 from datasets import Dataset as ArrowDataset
 from transformers import PreTrainedModel, TrainingArguments
 
+from .adapter_training import describe_adapter, is_adapted
 from .config import FineMixConfig
 from .provenance import Provenance, Sources
 from .recompute import all_tensors
@@ -80,6 +81,7 @@ def training_settings(args: TrainingArguments, config: FineMixConfig, frequencie
         "frequencies": frequencies or "vocabulary",
         "mix_exclude": mixing["exclude"],
         "align_vocabulary": mixing["align_vocabulary"],
+        "allow_unmatched": mixing["allow_unmatched"],
     } | settings
 
 
@@ -151,10 +153,13 @@ def trainer_report(
     if measured is not None and measured.rows != report.evaluation_data.rows:
         # The figures were measured on something else.
         measured = None
+    adapter = describe_adapter(trainer.model) if is_adapted(trainer.model) else None
     return replace(
         report,
         made_by="FineMixTrainer",
-        fine_tuned=trainer.state.global_step > 0 or all_tensors(trainer.model) != provenance.weights,
+        fine_tuned=trainer.state.global_step > 0
+        or (adapter is None and all_tensors(trainer.model) != provenance.weights),
+        trained_adapter=adapter,
         training=training_settings(trainer.args, provenance.mix.config, provenance.frequencies),
         metrics=script_metrics(trainer.state.log_history),
         clean_data=describe_dataset(trainer.train_dataset),

@@ -93,9 +93,12 @@ def prepare_mix(
     max_shard_size: int | str | None = None,
     fisher: str | Path | None = None,
     check_base: bool = False,
+    strict: bool = True,
 ) -> MixJob:
     """
     Checks and plans a mixing; takes what [`~hf_finemix.mix_checkpoints`] takes.
+
+    Without `strict`, the plan may hold parameters that are refused.
 
     Raises:
         InputError: If the inputs cannot be mixed.
@@ -121,7 +124,7 @@ def prepare_mix(
         information = FisherFile(fisher)
     check_configs(found.config, base.config, base.source)
     stored = StoredCheckpoint(found, "SUSPECT"), StoredCheckpoint(base, "`pretrained`")
-    plan = plan_mix(*stored, config)
+    plan = plan_mix(*stored, config, strict)
     if check_base:
         check_related(plan_cosine(plan), base.source)
     if config.align_vocabulary or any(tensor.mixed not in (0, tensor.suspect[1].numel) for tensor in plan.tensors):

@@ -9,7 +9,7 @@ from .errors import InputError
 from .model_names import architecture_of, as_loaded, base_prefix, model_class
 from .plan import MIXED, MixReport, plan_mixing
 from .stored import Place, StoredCheckpoint, same_bytes
-from .tensor_names import Shapes, WordEmbedding, find_embedding, pair_names, vocabulary_size
+from .tensor_names import Shapes, WordEmbedding, find_embedding, may_be_absent, pair_names, vocabulary_size
 
 
 # Classes without a head: their parameters have no prefix.
@@ -74,13 +74,16 @@ class MixPlan:
         }
 
 
-def plan_mix(suspect: StoredCheckpoint, pretrained: StoredCheckpoint, config: FineMixConfig) -> MixPlan:
+def plan_mix(
+    suspect: StoredCheckpoint, pretrained: StoredCheckpoint, config: FineMixConfig, strict: bool = True
+) -> MixPlan:
     """
     Plans the mixing of two checkpoints, as mixing of the loaded models would be planned.
 
     Args:
         suspect, pretrained ([`~hf_finemix.stored.StoredCheckpoint`]): The two checkpoints.
         config ([`FineMixConfig`]): The settings; `exclude` is applied here.
+        strict (`bool`, *optional*, defaults to `True`): Refuse a base that lacks what it should have.
 
     Raises:
         InputError: If the base does not fit, no word embedding is found, or `exclude` matches no parameter.
@@ -90,8 +93,7 @@ def plan_mix(suspect: StoredCheckpoint, pretrained: StoredCheckpoint, config: Fi
     found = _embeddings(suspect, pretrained)
     tied = _tied(suspect, found[0].name)
     shapes = {name: shape for name, shape in suspect.shapes.items() if name not in tied}
-    sources = suspect.checkpoint.source, pretrained.checkpoint.source
-    counterparts, absent = pair_names(shapes, pretrained.shapes, found, sources)
+    counterparts, absent = pair_names(shapes, pretrained.shapes, found, suspect.checkpoint.source)
     # What stands before all names in the model, but not in the suspect's files.
     prefix = _missing_prefix(suspect, found[0])
     report = plan_mixing(
@@ -106,7 +108,10 @@ def plan_mix(suspect: StoredCheckpoint, pretrained: StoredCheckpoint, config: Fi
             for name, other in counterparts.items()
             if (rows := _without(shapes, pretrained, name, other))
         },
+        [prefix + name for name in absent if not may_be_absent(name, found[0].prefix)],
     )
+    if strict:
+        report.check(pretrained.checkpoint.source)
     mixed = {record.name for record in report.parameters if record.action == MIXED}
     if not mixed and not counterparts:
         raise InputError(f"{pretrained.what} shares no parameter with the suspect; give its pretrained weights.")

@@ -17,17 +17,9 @@ from .frequencies import token_frequencies, vocabulary_rank
 from .masks import MASK_VERSION
 from .mixing import mix_each_
 from .part_mixing import find_mix_cut
-from .plan import MixReport, canonical_name, plan_mixing
+from .plan import MixReport, canonical_name
 from .resets import PurifyReport, TokenScore
-from .twin import Pretrained, Twin, common_rows, load_twin, unwrap
-
-
-def plan(model: PreTrainedModel, twin: Twin, config: FineMixConfig) -> MixReport:
-    """Returns what [`fine_mix_`] would do to each parameter of a model, without doing it."""
-    model = unwrap(model)
-    parameters = {canonical_name(name): tuple(tensor.shape) for name, tensor in model.named_parameters()}
-    buffers = {canonical_name(name): tuple(tensor.shape) for name, tensor in model.named_buffers()}
-    return plan_mixing(parameters, buffers, twin.tensors, twin.absent, config, twin.source, twin.rows_without)
+from .twin import Pretrained, Twin, common_rows, load_twin, plan, unwrap
 
 
 @torch.no_grad()
@@ -73,8 +65,9 @@ def fine_mix_(
         check_not_mixed(model)
     twin = pretrained
     if not isinstance(twin, Twin):
-        twin = load_twin(model, pretrained, tokenizer, config.align_vocabulary)
+        twin = load_twin(model, pretrained, config, tokenizer)
     report = plan(model, twin, config)
+    report.check()
     parameters = {canonical_name(name): tensor for name, tensor in model.named_parameters()}
     mixed = {record.name: twin.tensors[record.name].numel() for record in report.mixed}
     check_finite(((name, parameters[name]) for name in mixed), "model")
@@ -178,7 +171,7 @@ def purify_embeddings_(
         raise InputError("`scores` is missing, but `model` was mixed before; score the suspect before mixing it.")
     twin = pretrained
     if not isinstance(twin, Twin):
-        twin = load_twin(model, pretrained, tokenizer, config.align_vocabulary)
+        twin = load_twin(model, pretrained, config, tokenizer)
     if twin.embedding is None or config.purify_top_k == 0:
         return PurifyReport(applicable=twin.embedding is not None, embedding=twin.embedding)
     if scores is None:

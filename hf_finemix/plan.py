@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from .config import FineMixConfig
 from .errors import InputError
 from .masks import MASK_VERSION
+from .printing import printable
 from .serialization import Record
 
 
-MIXED, KEPT, COPIED = "mixed", "kept", "copied"
+MIXED, KEPT, COPIED, REFUSED = "mixed", "kept", "copied", "refused"
 
 _WRAPPER = re.compile(r"(^|\.)(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
 
@@ -24,7 +25,9 @@ class ParameterRecord(Record):
     Args:
         name (`str`): Canonical name.
         shape (`tuple[int, ...]`): Shape of the tensor.
-        action (`str`): `"mixed"`, `"kept"` (a parameter that keeps the suspect's values) or `"copied"` (a buffer).
+        action (`str`):
+            `"mixed"`, `"kept"` (a parameter that keeps the suspect's values), `"copied"` (a buffer) or `"refused"` (a
+            parameter that should have a pretrained counterpart and has none; no model is mixed then).
         reason (`str`): Why, in one phrase.
         kept_scalars (`int`, *optional*): After mixing, how many scalars keep the suspect's value.
     """
@@ -67,6 +70,11 @@ class MixReport(Record):
         return tuple(record for record in self.parameters if record.action == MIXED)
 
     @property
+    def refused(self) -> tuple[ParameterRecord, ...]:
+        """The parameters for whose want of a counterpart nothing is mixed."""
+        return tuple(record for record in self.parameters if record.action == REFUSED)
+
+    @property
     def mixed_scalars(self) -> int:
         """Number of scalars in mixed parameters."""
         return sum(record.numel for record in self.mixed)
@@ -78,6 +86,35 @@ class MixReport(Record):
         if not self.mixed_scalars or None in counts:
             return None
         return sum(counts) / self.mixed_scalars
+
+    def check(self, source: str | None = None) -> None:
+        """
+        Checks that nothing is refused.
+
+        Args:
+            source (`str`, *optional*): The base, as the user gave it.
+
+        Raises:
+            InputError: Names the first parameter that is.
+        """
+        if not self.refused:
+            return
+        first, *others = self.refused
+        more = f" (and {len(others)} more)" if others else ""
+        raise InputError(
+            f"`pretrained` {source or self.pretrained!r} does not fit: {first.name} is {first.reason}{more}; give the "
+            "weights that the suspect was fine-tuned from, or allow unmatched parameters, which are kept then "
+            "(--allow-unmatched)."
+        )
+
+    def listing(self) -> str:
+        """Returns a line for each parameter and buffer: what is done to it, its shape, its name and the reason."""
+        shapes = ["x".join(map(str, record.shape)) or "scalar" for record in self.parameters]
+        width = max(map(len, shapes), default=0)
+        return "\n".join(
+            f"{record.action:<7} {shape:>{width}}  {printable(record.name)}: {record.reason}"
+            for shape, record in zip(shapes, self.parameters, strict=True)
+        )
 
     def with_counts(self, kept: Mapping[str, int]) -> "MixReport":
         """Returns the report with the number of kept scalars filled in for each mixed parameter."""
@@ -114,6 +151,7 @@ def plan_mixing(
     config: FineMixConfig,
     source: str,
     rows_without: Mapping[str, int] | None = None,
+    refused: Iterable[str] = (),
 ) -> MixReport:
     """
     Decides what happens to each tensor of a model.
@@ -127,11 +165,13 @@ def plan_mixing(
         source (`str`): Where the pretrained weights came from.
         rows_without (`Mapping[str, int]`, *optional*):
             For parameters that have a counterpart for some of their rows, how many others there are.
+        refused (`Iterable[str]`, *optional*):
+            Parameters without a counterpart that should have one.
 
     Raises:
         InputError: If an expression of `exclude` matches no parameter.
     """
-    pretrained = set(pretrained)
+    pretrained, refused = set(pretrained), set(refused)
     excluded = [re.compile(pattern) for pattern in config.exclude]
     for pattern in excluded:
         if not any(pattern.search(name) for name in parameters):
@@ -142,7 +182,9 @@ def plan_mixing(
     for name, shape in parameters.items():
         pattern = next((p.pattern for p in excluded if p.search(name)), None)
         if name not in pretrained:
-            records.append(ParameterRecord(name, shape, KEPT, absent.get(name, "no pretrained counterpart")))
+            # What the settings leave as it is needs no counterpart.
+            action = REFUSED if name in refused and pattern is None and not config.allow_unmatched else KEPT
+            records.append(ParameterRecord(name, shape, action, absent.get(name, "no pretrained counterpart")))
         elif pattern is not None:
             records.append(ParameterRecord(name, shape, KEPT, f"excluded by {pattern!r}"))
         else:

@@ -65,7 +65,7 @@ def prepare(
         raise InputError(f"`model` is a {type(model).__name__}, but must be a model of transformers.")
     if not allow_mixed:
         check_not_mixed(model)
-    twin = load_twin(model, pretrained, tokenizer, config.align_vocabulary)
+    twin = load_twin(model, pretrained, config, tokenizer)
     # Scores come from the suspect's own weights, so they are taken before these are mixed. A model that was mixed
     # before has none left to score.
     scores = None

@@ -7,6 +7,7 @@ from .hashes import TensorRecord, describe_tensors
 from .licenses import stated_license
 from .loading import Checkpoint, resolve_checkpoint, without_path
 from .manifest import SourceRecord
+from .model_loading import load_tokenizer
 from .modeling import PurifyReport
 from .plan import MixReport
 from .recompute import load_pair, mix_again
@@ -83,10 +84,12 @@ def _resolve(source: Checkpoint | str) -> Checkpoint:
 
 
 def _gives(suspect: Checkpoint, pretrained: Checkpoint, provenance: Provenance) -> bool:
-    model, twin = load_pair(suspect, pretrained, provenance.architecture, provenance.tensors)
+    config = provenance.mix.config
+    tokenizer = load_tokenizer(suspect, "model") if config.align_vocabulary else None
+    model, twin = load_pair(suspect, pretrained, provenance.architecture, provenance.tensors, config, tokenizer)
     rows = [token.id for token in provenance.purify.tokens]
     names = [record.name for record in provenance.mix.mixed]
-    again = mix_again(model, twin, provenance.mix.config, names, provenance.purify.embedding, rows)
+    again = mix_again(model, twin, config, names, provenance.purify.embedding, rows)
     return describe_tensors(list(again)) == provenance.tensors
 
 

@@ -47,8 +47,8 @@ def load_pair(
     pretrained: Checkpoint,
     architecture: str,
     tensors: Sequence[TensorRecord],
+    config: FineMixConfig,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    align: bool = False,
 ) -> tuple[PreTrainedModel, Twin]:
     """
     Loads both inputs of a mixing in the dtypes that it had.
@@ -58,7 +58,7 @@ def load_pair(
         pretrained ([`~hf_finemix.loading.Checkpoint`]): The base's files.
         architecture (`str`): Class of transformers that was mixed.
         tensors (`Sequence[TensorRecord]`): The mixed tensors, of which dtypes are taken.
-        tokenizer, align: As for [`~hf_finemix.twin.load_twin`].
+        config, tokenizer: As for [`~hf_finemix.twin.load_twin`].
 
     Raises:
         InputError: If the class is none of transformers, or one of the inputs cannot be loaded.
@@ -75,7 +75,7 @@ def load_pair(
         dtype = dtypes.get(canonical_name(name))
         if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
             parameter.data = parameter.data.to(dtype)
-    return model, load_twin(model, pretrained, tokenizer, align)
+    return model, load_twin(model, pretrained, config, tokenizer)
 
 
 def mix_again(

@@ -121,7 +121,7 @@ def _fit_vocabulary(
 
 
 def pair_names(
-    suspect: Shapes, pretrained: Shapes, embeddings: tuple[WordEmbedding, WordEmbedding], sources: tuple[str, str]
+    suspect: Shapes, pretrained: Shapes, embeddings: tuple[WordEmbedding, WordEmbedding], source: str
 ) -> tuple[dict[str, str], dict[str, str]]:
     """
     Finds the pretrained counterpart of each tensor of a suspect.
@@ -133,15 +133,14 @@ def pair_names(
     Args:
         suspect, pretrained (`Mapping[str, tuple[int, ...]]`): Shapes by name; tied tensors of the suspect once.
         embeddings (`tuple[WordEmbedding, WordEmbedding]`): Those of suspect and base.
-        sources (`tuple[str, str]`): Suspect and base as the user gave them, for messages.
+        source (`str`): The suspect as the user gave it, for messages.
 
     Returns:
         `tuple[dict[str, str], dict[str, str]]`: By the suspect's names, the name of the counterpart, and where there
-        is none, why.
+        is none, why. Of the latter, [`may_be_absent`] tells which are no sign of another model.
 
     Raises:
-        InputError: If the suspect's base model has a tensor, other than a pooler's, that the pretrained one lacks or
-            has in another shape; or if the suspect lacks some of the tensors of one of its modules.
+        InputError: If the suspect lacks some of the tensors of one of its modules.
     """
     counterparts, absent = {}, {}
     resized = _fit_vocabulary(suspect, pretrained, embeddings)
@@ -152,13 +151,8 @@ def pair_names(
             continue
         has_other = other in pretrained
         absent[name] = f"{'another shape' if has_other else 'not'} in the pretrained checkpoint"
-        # Any other gap means another model.
-        if not may_be_absent(name, embeddings[0].prefix):
-            raise InputError(
-                f"`pretrained` {sources[1]!r} does not fit: {name} is {absent[name]}; "
-                "give the weights that the suspect was fine-tuned from."
-            )
-    _check_complete(suspect, pretrained, embeddings, set(counterparts.values()), sources[0])
+    paired = {_counterpart(name, *embeddings) for name in suspect}
+    _check_complete(suspect, pretrained, embeddings, paired, source)
     return counterparts, absent
 
 

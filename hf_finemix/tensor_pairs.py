@@ -16,6 +16,7 @@ from .tensor_names import (
     WordEmbedding,
     find_embedding,
     is_buffer,
+    may_be_absent,
     modern_name,
     pair_names,
     vocabulary_size,
@@ -134,8 +135,13 @@ class TensorPairs:
         self.embedding, self.prefix = found[0].name, found[0].prefix
         tied = set(self._tied())
         self.shapes = {name: shape for name, shape in self._suspect.shapes.items() if name not in tied}
-        sources = (suspect.source, pretrained.source)
-        self.counterparts, self.absent = pair_names(self.shapes, self._pretrained.shapes, found, sources)
+        self.counterparts, self.absent = pair_names(self.shapes, self._pretrained.shapes, found, suspect.source)
+        lacking = [name for name in self.absent if not may_be_absent(name, self.prefix)]
+        if lacking:
+            raise InputError(
+                f"`pretrained` {pretrained.source!r} does not fit: {lacking[0]} is {self.absent[lacking[0]]}; "
+                "give the weights that the suspect was fine-tuned from."
+            )
 
     def parts(self, name: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """

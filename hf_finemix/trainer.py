@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
+from peft import PeftConfig
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
+from .adapter_training import add_adapter, check_adapter_config, is_adapted, merged_copy
 from .card import DefenseCard
 from .card_metadata import TAGS, listed
 from .errors import InputError
@@ -59,6 +61,10 @@ class FineMixTrainer(Trainer):
             takes its defaults and their seed.
         pretrained (`str`, `Path` or [`~transformers.PreTrainedModel`]):
             The clean weights that the suspect was fine-tuned from: a Hub id, a local folder or a loaded model.
+        peft_config (`peft.PeftConfig`, *optional*):
+            Train a fresh adapter on the mixed model instead of all weights. Checkpoints hold the adapter alone, for
+            resuming, where the same mixing comes first; `save_model` merges it, so that the output is a whole model.
+            With it, a construction that fails after the checks leaves a mixed model.
         trainer_args, trainer_kwargs: Everything else that [`~transformers.Trainer`] takes.
 
     Attributes:
@@ -78,6 +84,7 @@ class FineMixTrainer(Trainer):
         args: TrainingArguments | None = None,
         *trainer_args: Any,
         pretrained: Pretrained | None = None,
+        peft_config: PeftConfig | None = None,
         **trainer_kwargs: Any,
     ):
         if pretrained is None:
@@ -86,6 +93,9 @@ class FineMixTrainer(Trainer):
             args = FineMixTrainingArguments(output_dir="tmp_trainer")
         arguments = inspect.signature(super().__init__).bind(model, args, *trainer_args, **trainer_kwargs).arguments
         _check_push(args)
+        if peft_config is not None:
+            check_adapter_config(peft_config)
+        self._peft_config = peft_config
         if isinstance(pretrained, (str, Path)):
             # Once, so that the commit which is mixed is also the one that report and card name.
             pretrained = resolve_checkpoint(pretrained, "`pretrained`")
@@ -98,13 +108,17 @@ class FineMixTrainer(Trainer):
         self._pretrained = pretrained if model is None or isinstance(pretrained, Checkpoint) else None
         # Two steps, so that arguments which either of them refuses leave the model as it was.
         prepared = None if model is None else prepare(model, args, pretrained, self._tokenizer)
+        if prepared is not None and peft_config is not None:
+            # `Trainer` has to see the adapter.
+            self._fine_mix(model, prepared, pretrained, args)
+            model, prepared = add_adapter(model, peft_config), None
         super().__init__(model, args, *trainer_args, **trainer_kwargs)
         if args.fsdp and not (self.is_fsdp_enabled or self.is_fsdp_xla_enabled):
             raise InputError("`fsdp` is set, but FSDP is not active; start the script with `accelerate launch`.")
         if args.push_to_hub and self.is_fsdp_enabled and not _saves_whole_weights(self):
             raise InputError("`push_to_hub` needs whole weights; set FSDP's state dict type to FULL_STATE_DICT.")
         if prepared is not None:
-            self._fine_mix(model, prepared, pretrained)
+            self._fine_mix(model, prepared, pretrained, args)
         if _averages_over_batch(self.model):
             self.model_accepts_loss_kwargs = False
 
@@ -114,8 +128,9 @@ class FineMixTrainer(Trainer):
             # `Trainer` takes over the trial's settings after it has made the model: too late for those of mixing.
             self._hp_search_setup(trial)
         model = super().call_model_init(trial)
-        self._fine_mix(model, prepare(model, self.args, self._pretrained, self._tokenizer), self._pretrained)
-        return model
+        prepared = prepare(model, self.args, self._pretrained, self._tokenizer)
+        self._fine_mix(model, prepared, self._pretrained, self.args)
+        return model if self._peft_config is None else add_adapter(model, self._peft_config)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """Makes the repository, as [`~transformers.Trainer.init_hf_repo`] does; failures come in one line."""
@@ -213,7 +228,9 @@ class FineMixTrainer(Trainer):
         )
         return job() if blocking else HfApi().run_as_future(job)
 
-    def _fine_mix(self, model: PreTrainedModel, prepared: Prepared, pretrained: Pretrained) -> None:
+    def _fine_mix(
+        self, model: PreTrainedModel, prepared: Prepared, pretrained: Pretrained, args: TrainingArguments
+    ) -> None:
         twin, config = prepared.twin, prepared.config
         source = unwrap(model).name_or_path
         self.mix_report = fine_mix_(model, twin, config, allow_mixed=prepared.allow_mixed)
@@ -222,7 +239,7 @@ class FineMixTrainer(Trainer):
         else:
             self.purify_report = purify_embeddings_(model, twin, config, prepared.scores, tokenizer=self._tokenizer)
         unwrap(model).add_model_tags(self._tag_names)
-        if self.args.process_index:
+        if args.process_index:
             return
         self.provenance = Provenance(
             architecture=original_architecture(type(unwrap(model))).__name__,
@@ -239,10 +256,14 @@ class FineMixTrainer(Trainer):
         # `Trainer` pickles its arguments beside the weights, the Hub token included. Nothing reads that file back:
         # the same arguments go into a JSON file, which leaves tokens out.
         token, self.args.hub_token = self.args.hub_token, None
+        model = self.model
+        if is_adapted(model) and Path(output_dir or self.args.output_dir) == Path(self.args.output_dir):
+            # An adapter of a model that is nowhere else could not be loaded; a checkpoint is loaded onto this one.
+            self.model, state_dict = merged_copy(model), None
         try:
             super()._save(output_dir, state_dict)
         finally:
-            self.args.hub_token = token
+            self.args.hub_token, self.model = token, model
         if self.args.should_save:
             folder = Path(output_dir if output_dir is not None else self.args.output_dir)
             (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
@@ -268,4 +289,6 @@ def _saves_whole_weights(trainer: Trainer) -> bool:
 def _averages_over_batch(model: PreTrainedModel) -> bool:
     # Their forward takes the number of items as a keyword but their loss does not use it. `Trainer` believes that it
     # does, and neither divides by the accumulated batches nor leaves out its factor for the number of processes.
-    return any(cls.__name__.endswith(_AVERAGING_HEADS) for cls in type(unwrap(model)).__mro__)
+    model = unwrap(model)
+    whole = model.get_base_model() if is_adapted(model) else model
+    return any(cls.__name__.endswith(_AVERAGING_HEADS) for cls in type(whole).__mro__)

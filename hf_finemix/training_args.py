@@ -32,6 +32,8 @@ class FineMixTrainingArguments(TrainingArguments):
             Regular expressions; parameters that match keep the suspect's values.
         align_vocabulary (`bool`, *optional*, defaults to `False`):
             Pair the rows of vocabularies of another order by their tokens; see [`FineMixConfig`].
+        allow_unmatched (`bool`, *optional*, defaults to `False`):
+            Keep parameters that should have a pretrained counterpart and have none; see [`FineMixConfig`].
         allow_mixed (`bool`, *optional*, defaults to `False`):
             Mix a model that was mixed before.
         hub_strategy (`str`, *optional*, defaults to `"end"`):
@@ -53,6 +55,9 @@ class FineMixTrainingArguments(TrainingArguments):
     )
     align_vocabulary: bool = field(
         default=False, metadata={"help": "Pair the rows of vocabularies of another order by their tokens."}
+    )
+    allow_unmatched: bool = field(
+        default=False, metadata={"help": "Keep parameters that should have a pretrained counterpart and have none."}
     )
     allow_mixed: bool = field(default=False, metadata={"help": "Mix a model that was mixed before."})
     hub_strategy: HubStrategy | str = field(
@@ -80,4 +85,5 @@ class FineMixTrainingArguments(TrainingArguments):
             frequency_floor=self.frequency_floor,
             exclude=tuple(self.mix_exclude or ()),
             align_vocabulary=self.align_vocabulary,
+            allow_unmatched=self.allow_unmatched,
         )

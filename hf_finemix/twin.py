@@ -13,10 +13,11 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from .checks import check_configs, check_model
+from .config import FineMixConfig
 from .errors import InputError
 from .loading import Checkpoint, loading_errors, resolve_checkpoint, without_path
 from .model_loading import load_tokenizer
-from .plan import canonical_name
+from .plan import MixReport, canonical_name, plan_mixing
 from .tensor_names import may_be_absent, vocabulary_size
 from .vocabularies import align_rows, check_rows
 
@@ -37,6 +38,7 @@ class Twin:
         rows_without (`Mapping[str, int]`, *optional*):
             Of parameters with a row for each token: how many rows have no counterpart. Those at the end are left out
             of `tensors`, the others hold the suspect's own values there.
+        refused (`frozenset[str]`, *optional*): The absent parameters that the base should have.
     """
 
     source: str
@@ -44,6 +46,7 @@ class Twin:
     absent: Mapping[str, str]
     embedding: str | None
     rows_without: Mapping[str, int] = field(default_factory=dict)
+    refused: frozenset[str] = frozenset()
 
     def pair(self, name: str, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns a parameter, or the first rows of it that have a counterpart, and that counterpart."""
@@ -78,8 +81,9 @@ def original_architecture(cls: type) -> type[PreTrainedModel]:
 def load_twin(
     model: PreTrainedModel,
     pretrained: Pretrained,
+    config: FineMixConfig | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    align: bool = False,
+    strict: bool = True,
 ) -> Twin:
     """
     Loads the pretrained counterpart of a model, on the CPU and in the dtype of each of its parameters.
@@ -89,15 +93,27 @@ def load_twin(
         pretrained (`str`, `Path`, [`~hf_finemix.loading.Checkpoint`] or [`~transformers.PreTrainedModel`]):
             A Hub id, a local folder, or a loaded model: the bare encoder or one with a head. The head of a model
             object is never taken for pretrained.
+        config ([`FineMixConfig`], *optional*):
+            Settings of the mixing, which say what a base may lack; defaults to `FineMixConfig()`.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
             The task model's tokenizer, to compare its vocabulary with that of a base that has one, too.
-        align (`bool`, *optional*, defaults to `False`):
-            Pair the rows of the vocabularies by their tokens; see [`~hf_finemix.FineMixConfig`].
+        strict (`bool`, *optional*, defaults to `True`): Refuse a base that lacks what it should have.
 
     Raises:
         InputError: If the base does not fit the model.
     """
     check_model(model)
+    settings = config or FineMixConfig()
+    twin = _load(model, pretrained, tokenizer, settings.align_vocabulary)
+    if strict:
+        source = pretrained.source if isinstance(pretrained, Checkpoint) else None
+        plan(model, twin, settings).check(source)
+    return twin
+
+
+def _load(
+    model: PreTrainedModel, pretrained: Pretrained, tokenizer: PreTrainedTokenizerBase | None, align: bool
+) -> Twin:
     if align and (tokenizer is None or isinstance(pretrained, nn.Module)):
         raise InputError("`align_vocabulary` needs a `tokenizer`, and a base that is read from a folder or the Hub.")
     if isinstance(pretrained, nn.Module):
@@ -130,6 +146,16 @@ def load_twin(
     mismatched = {key[0]: "another shape in the pretrained checkpoint" for key in info["mismatched_keys"]}
     tensors, absent = dict(twin.named_parameters()), missing | mismatched
     return _build(model, tensors, absent, checkpoint.source, checkpoint.label, vocabularies if align else None)
+
+
+def plan(model: PreTrainedModel, twin: Twin, config: FineMixConfig) -> MixReport:
+    """Returns what [`~hf_finemix.fine_mix_`] would do to each parameter of a model, without doing it."""
+    model = unwrap(model)
+    parameters = {canonical_name(name): tuple(tensor.shape) for name, tensor in model.named_parameters()}
+    buffers = {canonical_name(name): tuple(tensor.shape) for name, tensor in model.named_buffers()}
+    return plan_mixing(
+        parameters, buffers, twin.tensors, twin.absent, config, twin.source, twin.rows_without, twin.refused
+    )
 
 
 def _vocabularies(
@@ -209,15 +235,11 @@ def _build(
             found[name] = counterpart.detach().to("cpu", parameter.dtype)
             continue
         without[name] = absent.get(name, "another shape in the pretrained model")
-        # Any other gap means another model.
-        if not may_be_absent(name, prefix):
-            raise InputError(
-                f"`pretrained` {source!r} does not fit: {name} is {without[name]}; "
-                "give the weights that the suspect was fine-tuned from."
-            )
+    # Any other gap means another model.
+    refused = frozenset(name for name in without if not may_be_absent(name, prefix))
     if not found:
         raise InputError(f"`pretrained` {source!r} shares no parameter with the model; give its pretrained weights.")
-    return Twin(label, found, without, embedding if embedding in found else None, rows_without)
+    return Twin(label, found, without, embedding if embedding in found else None, rows_without, refused)
 
 
 def _parameters_per_token(model: PreTrainedModel) -> set[str]:

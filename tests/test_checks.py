@@ -8,7 +8,6 @@ from hf_finemix.checks import (
     check_finite,
     check_model,
     check_not_mixed,
-    check_vocabularies,
     was_mixed,
 )
 
@@ -33,7 +32,6 @@ def test_equal_configurations_pass_and_so_do_those_that_differ_in_the_task():
     [
         ("model_type", "roberta", "architecture"),
         ("hidden_size", 64, "hidden size"),
-        ("vocab_size", 99, "vocabulary size"),
         ("num_hidden_layers", 12, "number of layers"),
     ],
 )
@@ -41,17 +39,6 @@ def test_another_architecture_or_size_is_refused(key, value, words):
     with pytest.raises(InputError) as error:
         check_configs(CONFIG, CONFIG | {key: value}, "org/base")
     assert_one_line(error, "`pretrained`", "'org/base'", words, repr(value), repr(CONFIG[key]))
-
-
-def test_the_same_vocabulary_passes_and_a_longer_one_of_the_base_too():
-    check_vocabularies({"a": 0, "b": 1}, {"b": 1, "a": 0, "c": 2}, "base")
-
-
-@pytest.mark.parametrize("base", [{"a": 1, "b": 0}, {"a": 0}, {}])
-def test_tokens_with_other_numbers_are_refused(base):
-    with pytest.raises(InputError) as error:
-        check_vocabularies({"a": 0, "b": 1}, base, "org/base")
-    assert_one_line(error, "`pretrained`", "'org/base'", "vocabulary")
 
 
 def test_an_ordinary_model_passes_in_every_floating_point_type(tiny_bert):

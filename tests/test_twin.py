@@ -209,7 +209,6 @@ def test_a_wrapped_base_is_unwrapped():
     ("change", "words"),
     [
         ({"hidden_size": 32}, "hidden size"),
-        ({"vocab_size": 47}, "vocabulary size"),
         ({"num_hidden_layers": 3}, "number of layers"),
         ({"intermediate_size": 48}, "feed-forward size"),
         ({"max_position_embeddings": 10}, "position_embeddings"),

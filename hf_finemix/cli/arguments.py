@@ -161,6 +161,16 @@ def add_align_vocabulary(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_allow_unmatched(parser: argparse.ArgumentParser) -> None:
+    """Adds the option to keep parameters that the base should have and lacks."""
+    parser.add_argument(
+        "--allow-unmatched",
+        action="store_true",
+        default=None,
+        help="keep the suspect's values of parameters that the base should have and lacks, instead of refusing it",
+    )
+
+
 def add_pretrained(parser: argparse.ArgumentParser) -> None:
     """Adds the argument that names the base, and the option to take the one that the suspect's card names."""
     parser.add_argument(

@@ -7,6 +7,7 @@ from ..printing import printable
 
 
 if TYPE_CHECKING:
+    from ..plan import MixReport
     from ..rates import Rate
     from ..records import SearchRecord
     from ..report import Evaluation
@@ -47,6 +48,21 @@ def figures(evaluations: dict[str, "Evaluation"]) -> str:
         rows.append([name, *perplexity, *map(short, rates)])
     note = "In percent, with 95 % intervals."
     return f"{table(header, rows)}\n\n{'Perplexity aside, in' if answers else note[:2]}{note[2:]}"
+
+
+def show_plan(plan: "MixReport", source: str) -> None:
+    """
+    Prints a plan: a line for each parameter, and how many of them there are of each kind.
+
+    Args:
+        plan ([`~hf_finemix.MixReport`]): The plan.
+        source (`str`): The base, as the user gave it.
+
+    Raises:
+        InputError: If the base lacks what it should have.
+    """
+    print(f"{plan.listing()}\n\n{plan.summary()}")
+    plan.check(source)
 
 
 def trials(search: "SearchRecord") -> str:

@@ -4,7 +4,14 @@ import argparse
 
 from ..choices import FISHER, SELECTIONS
 from ..errors import InputError
-from .arguments import add_allow_unrelated, add_pretrained, chosen_base, show_progress, warn_of_base
+from .arguments import (
+    add_allow_unmatched,
+    add_allow_unrelated,
+    add_pretrained,
+    chosen_base,
+    show_progress,
+    warn_of_base,
+)
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -51,6 +58,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     )
     parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one for each processor)")
     add_allow_unrelated(parser)
+    add_allow_unmatched(parser)
     parser.add_argument("--resume", action="store_true", help="go on with what a killed process left behind")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     return parser
@@ -64,10 +72,18 @@ def run(args: argparse.Namespace) -> int:
     from ..mix_job import check_ranking, prepare_mix
     from ..mix_run import check_target, mix_checkpoints
     from ..trust import is_trusted
+    from .console import show_plan
 
     if args.output is None and not args.dry_run:
         raise InputError("--output is missing; name a new folder, or use --dry-run.")
-    config = FineMixConfig(args.keep_ratio, args.selection, args.seed, 0, exclude=tuple(args.exclude))
+    config = FineMixConfig(
+        args.keep_ratio,
+        args.selection,
+        args.seed,
+        0,
+        exclude=tuple(args.exclude),
+        allow_unmatched=bool(args.allow_unmatched),
+    )
     # Before anything is fetched.
     check_ranking(config, args.fisher)
     if args.workers is not None:
@@ -78,8 +94,10 @@ def run(args: argparse.Namespace) -> int:
     base = resolve_checkpoint(chosen_base(args), "`pretrained`")
     warn_of_base(is_trusted(base.repo_id), base.label)
     if args.dry_run:
-        job = prepare_mix(suspect, base, config, args.max_shard_size, args.fisher, not args.allow_unrelated)
-        print(job.plan.report.summary())
+        job = prepare_mix(
+            suspect, base, config, args.max_shard_size, args.fisher, not args.allow_unrelated, strict=False
+        )
+        show_plan(job.plan.report, base.source)
         print(f"Of the mixed scalars a share of {config.keep_ratio} keeps the suspect's value ({config.selection}).")
         names = job.files[0].name if len(job.files) == 1 else f"{len(job.files)} files"
         print(f"Weights to write: {job.size / 1e9:.2f} GB in {names}.")

@@ -9,6 +9,7 @@ from ..choices import SELECTIONS
 from ..errors import InputError
 from .arguments import (
     add_align_vocabulary,
+    add_allow_unmatched,
     add_allow_unrelated,
     add_columns,
     add_frequencies,
@@ -90,6 +91,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument("--push-to-hub", metavar="REPO", help="publish the result there, as `hf-finemix push` does")
     add_hub(parser)
     add_allow_unrelated(parser)
+    add_allow_unmatched(parser)
     add_align_vocabulary(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     return parser
@@ -123,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
         read_recipe,
     )
     from ..trust import is_trusted
-    from .console import figures, trials
+    from .console import figures, show_plan, trials
 
     auto = args.keep_ratio == AUTO
     config, recipe, distillation = DEFAULT_CONFIG, DEFAULT_RECIPE, DEFAULT_DISTILLATION
@@ -151,6 +153,7 @@ def run(args: argparse.Namespace) -> int:
         clean_model=args.clean_model,
         unlabeled_dataset=args.unlabeled_data,
         allow_unrelated=args.allow_unrelated,
+        strict=not args.dry_run,
     )
     warn_of_base(is_trusted(job.pretrained.repo_id), job.pretrained.label)
     answers = is_generator(job.suspect)
@@ -160,6 +163,7 @@ def run(args: argparse.Namespace) -> int:
         _check_generator(args)
         distillation = NO_DISTILLATION
     if args.dry_run:
+        show_plan(job.plan, job.pretrained.source)
         _print_plan(job, recipe, distillation, auto)
         return 0
     options = {"distillation": distillation, "auto": auto, "progress": show_progress()}
@@ -227,7 +231,6 @@ def _print_plan(job: "Job", recipe: "Recipe", distillation: "Distillation", auto
     (encode if is_conversations(job.clean) else tokenize)(job.clean, job.tokenizer, longest)
     rows = rows_to_reset(job, recipe)
     first = " ".join(printable(row.token or f"id {row.id}") for row in rows[:10])
-    print(job.plan.summary())
     ratio = "that is still to be chosen" if auto else f"of {job.config.keep_ratio}"
     print(f"Of the mixed scalars a share {ratio} keeps the suspect's value ({job.config.selection}).")
     print(f"Word embeddings to reset: {len(rows)}{', the most suspicious first: ' if rows else ''}{first}")

@@ -1,0 +1,64 @@
+"""A fresh adapter for the step after mixing: put on the mixed model, trained there, merged into what is saved."""
+
+import copy
+
+from peft import PeftConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import PreTrainedModel
+
+from .errors import InputError
+from .records import AdapterRecord
+from .twin import unwrap
+
+
+def check_adapter_config(config: PeftConfig) -> None:
+    """
+    Checks that an adapter can be merged into its model.
+
+    Raises:
+        InputError: If it is no configuration of PEFT, or of a kind that changes inputs instead of weights.
+    """
+    if not isinstance(config, PeftConfig):
+        raise InputError(f"`peft_config` is a {type(config).__name__}, but must be a configuration of PEFT.")
+    if config.is_prompt_learning:
+        kind = getattr(config.peft_type, "value", config.peft_type)
+        raise InputError(
+            f"`peft_config` is of the kind {kind}, which changes inputs instead of weights and cannot be merged into "
+            "a model; use one such as LoRA."
+        )
+
+
+def add_adapter(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
+    """
+    Puts a fresh adapter on a model, whose own weights are frozen from then on.
+
+    Raises:
+        InputError: If the model has no module that the configuration names.
+    """
+    # The configuration takes notes; one that serves several models stays as it was.
+    try:
+        return get_peft_model(model, copy.deepcopy(config))
+    except ValueError as error:
+        raise InputError(f"`peft_config` does not fit the model: {' '.join(str(error).split())}") from None
+
+
+def merged_copy(model: nn.Module) -> PreTrainedModel:
+    """Returns a copy of a model with its adapter merged into it; the model itself is not touched."""
+    merged = copy.deepcopy(unwrap(model)).merge_and_unload(safe_merge=True)
+    # All of it is the copy's own again.
+    return merged.requires_grad_(True)
+
+
+def is_adapted(model: nn.Module) -> bool:
+    """Tells whether a model has an adapter of PEFT on it."""
+    return isinstance(unwrap(model), PeftModel)
+
+
+def describe_adapter(model: nn.Module) -> AdapterRecord:
+    """Returns kind, rank and modules of a model's adapter, for a report."""
+    adapted = unwrap(model)
+    config = adapted.peft_config[adapted.active_adapter]
+    kind = str(getattr(config.peft_type, "value", config.peft_type))
+    targets = config.target_modules or ()
+    modules = (targets,) if isinstance(targets, str) else tuple(sorted(targets))
+    return AdapterRecord(kind, getattr(config, "r", None), modules)
