@@ -59,6 +59,13 @@ class AdapterSettings:
     feedforward: tuple[str, ...] = ()
     tokens: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
+    @property
+    def method(self) -> str:
+        """What the method is usually called."""
+        if self.kind == LORA:
+            return "DoRA" if self.is_decomposed else "rsLoRA" if self.is_rank_stabilized else "LoRA"
+        return "(IA)^3" if self.kind == IA3 else "trainable tokens"
+
     def scaling(self, module: str, rank: int) -> float:
         """Returns what LoRA multiplies the product of a module's two matrices with."""
         alpha = next((value for end, value in self.alphas.items() if _ends(module, end)), self.alpha)

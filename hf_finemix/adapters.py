@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from .adapter_settings import AdapterSettings, read_settings
 from .checks import check_finite
 from .errors import InputError
-from .loading import ADAPTER_CONFIG_FILE, TOKENIZER_FILES, locate, read_json_object
+from .loading import ADAPTER_CONFIG_FILE, TOKENIZER_FILES, Checkpoint, locate, read_json_object
 
 
 ADAPTER_FILE = "adapter_model.safetensors"
@@ -50,6 +50,12 @@ class Adapter:
     commit: str | None = None
 
     @property
+    def rank(self) -> int | None:
+        """The largest rank of its changes; `None` if it has none."""
+        factors = (parts.get("lora_A.weight", parts.get("lora_embedding_A")) for parts in self.parts.values())
+        return max((len(factor) for factor in factors if factor is not None), default=None)
+
+    @property
     def num_labels(self) -> int | None:
         """Number of labels that its head tells apart; `None` if it brings no head."""
         heads = [name for name, tensor in self.whole.items() if _HEAD.search(name) and tensor.dim() == 2]
@@ -57,6 +63,12 @@ class Adapter:
         if last is None or not self.whole[last].numel() or len(self.whole[last]) > _MOST_LABELS:
             return None
         return len(self.whole[last])
+
+
+def adapter_files(adapter: Adapter) -> Checkpoint:
+    """Returns an adapter's files in the form in which those of a model are listed."""
+    weights = (adapter.folder / ADAPTER_FILE,)
+    return Checkpoint(adapter.source, adapter.folder, {}, weights, adapter.repo_id, adapter.commit)
 
 
 def resolve_adapter(source: str | Path, argument: str = "ADAPTER") -> Adapter:

@@ -56,6 +56,8 @@ def _command(report: PurificationReport, name: str) -> str:
         arguments.append(f"{_aim(first)} --position {_quote(first.position)}")
         if first.seed:
             arguments.append(f"--trigger-seed {first.seed}")
+    if report.adapter is not None and report.adapter.labels:
+        arguments.append(f"--labels {' '.join(map(_quote, report.adapter.labels))}")
     arguments.append(f"--recipe recipe.yaml --output {_quote(name)}")
     return " \\\n    ".join(arguments)
 

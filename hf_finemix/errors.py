@@ -13,6 +13,10 @@ class InputError(ValueError):
     """
 
 
+class IsAdapterError(InputError):
+    """A folder or repository that holds an adapter where a whole model is wanted."""
+
+
 def reason(error: BaseException, limit: int = 200) -> str:
     """Returns what an exception says, on one line of at most `limit` characters; its type if it says nothing."""
     return " ".join(str(error).split())[:limit] or type(error).__name__

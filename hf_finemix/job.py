@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from .adapter_suspects import Suspect, resolve_suspect
 from .checks import check_configs, check_finite, check_model, check_not_mixed
 from .config import FineMixConfig
 from .data import check_trainable, fingerprint, load_examples, load_texts
@@ -34,7 +35,7 @@ class Job:
     """
     All inputs of a purification, loaded and checked, and the plan; nothing has been changed yet.
 
-    `records` are those of the clean, the evaluation and the unlabelled data.
+    `records` are those of the clean, the evaluation and the unlabelled data; `origin` is what the suspect came as.
     """
 
     suspect: Checkpoint
@@ -49,6 +50,12 @@ class Job:
     records: tuple[DataRecord, DataRecord | None, DataRecord | None]
     clean_model: Checkpoint | None
     unlabeled: Dataset | None = None
+    origin: Suspect | None = None
+
+    @property
+    def given(self) -> Checkpoint:
+        """The suspect's files as the user gave them: those of an adapter, if it is one."""
+        return self.suspect if self.origin is None else self.origin.origin
 
     def load_twin(self) -> Twin:
         """Loads the pretrained weights under the names of the suspect, with the rows of its vocabulary."""
@@ -68,6 +75,7 @@ def prepare(
     clean_model: str | Path | None = None,
     unlabeled_dataset: str | Path | Dataset | None = None,
     allow_unrelated: bool = False,
+    labels: Sequence[str] | None = None,
     strict: bool = True,
 ) -> Job:
     """
@@ -83,8 +91,9 @@ def prepare(
     if clean_model is not None and evaluation_dataset is None:
         raise InputError("--clean-model needs --eval-data, the examples to measure it on.")
     folder = None if output is None else check_output(output)
-    suspect_files = resolve_checkpoint(suspect, "SUSPECT")
     base_files = resolve_checkpoint(pretrained, "--pretrained")
+    found = resolve_suspect(suspect, base_files, "SUSPECT", labels)
+    suspect_files = found.model
     baseline = None if clean_model is None else resolve_checkpoint(clean_model, "--clean-model")
     check_apart(suspect_files, base_files)
     check_configs(suspect_files.config, base_files.config, base_files.source)
@@ -134,6 +143,7 @@ def prepare(
         records,
         baseline,
         unlabeled,
+        found,
     )
 
 

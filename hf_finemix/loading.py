@@ -16,7 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from .errors import InputError, reason
+from .errors import InputError, IsAdapterError, reason
 
 
 # Transformers and the client of the Hub are imported where they are used: each takes seconds, and what reads local
@@ -93,7 +93,7 @@ class Checkpoint:
     @property
     def files(self) -> list[Path]:
         """All files that the job reads: configuration, weights, index and tokenizer."""
-        names = [CONFIG_FILE, *TOKENIZER_FILES]
+        names = [CONFIG_FILE, ADAPTER_CONFIG_FILE, *TOKENIZER_FILES]
         if self.folder / WEIGHTS_FILE not in self.weights:
             names.append(INDEX_FILE)
         return sorted({self.folder / name for name in names if (self.folder / name).is_file()} | set(self.weights))
@@ -118,7 +118,7 @@ def resolve_checkpoint(source: str | Path, argument: str) -> Checkpoint:
     text = str(source)
     folder, repo_id, commit = locate(source, argument, _FETCHED)
     if (folder / ADAPTER_CONFIG_FILE).exists():
-        raise InputError(
+        raise IsAdapterError(
             f"{argument} {text!r} is an adapter; merge it into its base model with `hf-finemix merge` first."
         )
     config = read_json_object(folder / CONFIG_FILE, f"{argument} {text!r}")

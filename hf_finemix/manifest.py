@@ -9,6 +9,7 @@ from .config import FineMixConfig
 from .hashes import FileRecord, TensorRecord, describe_files
 from .loading import Checkpoint
 from .output import replace_text
+from .records import AdapterRecord
 from .results import DataRecord, Distillation, PurificationReport, Recipe
 from .serialization import Record, check_version, read_json, to_json
 
@@ -91,6 +92,7 @@ class Manifest(Record):
         unlabeled_data (`DataRecord`, *optional*): The clean texts without labels.
         made_by (`str`, *optional*): `"mix"` if no model was loaded; its tensors then are as the suspect stores them.
         fisher (`FileRecord`, *optional*): The Fisher information that ranked the scalars.
+        adapter (`AdapterRecord`, *optional*): What adapter the suspect was, merged into the base before the mixing.
     """
 
     suspect: SourceRecord
@@ -114,6 +116,7 @@ class Manifest(Record):
     unlabeled_data: DataRecord | None = None
     made_by: str | None = None
     fisher: FileRecord | None = None
+    adapter: AdapterRecord | None = None
 
     def __post_init__(self):
         check_names(self.outputs)
@@ -150,6 +153,7 @@ class Manifest(Record):
             unlabeled_data=report.unlabeled_data,
             made_by="mix" if report.made_by == "mix" else None,
             fisher=report.fisher,
+            adapter=report.adapter,
         )
 
     def with_outputs(self, outputs: Iterable[FileRecord], card: CardSeal) -> "Manifest":

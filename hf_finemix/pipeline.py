@@ -85,6 +85,7 @@ def purify(
     triggers: Sequence[Trigger | ResponseTrigger] = (),
     clean_model: str | Path | None = None,
     allow_unrelated: bool = False,
+    labels: Sequence[str] | None = None,
     progress: bool = False,
 ) -> PurifyResult:
     """
@@ -95,7 +96,8 @@ def purify(
 
     Args:
         suspect (`str` or `Path`):
-            Hub id, `id@revision` or local folder of a sequence classifier or a causal language model.
+            Hub id, `id@revision` or local folder of a sequence classifier or a causal language model, or of an adapter
+            of PEFT, which is merged into `pretrained` first.
         pretrained (`str` or `Path`): The clean weights that it was fine-tuned from.
         clean_dataset (`str`, `Path` or `datasets.Dataset`):
             A few clean labelled examples: a local csv, tsv, json, jsonl or parquet file, a Hub data set
@@ -124,6 +126,7 @@ def purify(
             A model that was fine-tuned without poison, measured on them as the baseline.
         allow_unrelated (`bool`, *optional*, defaults to `False`):
             Go on with a base whose weights have hardly a direction in common with the suspect's.
+        labels (`Sequence[str]`, *optional*): Names of a classifier's labels, which an adapter does not know.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
 
     Returns:
@@ -147,6 +150,7 @@ def purify(
         clean_model=clean_model,
         unlabeled_dataset=unlabeled_dataset,
         allow_unrelated=allow_unrelated,
+        labels=labels,
     )
     auto = keep_ratio == AUTO
     return run(job, recipe, distillation=distillation, auto=auto, triggers=triggers, progress=progress)
@@ -174,7 +178,7 @@ def run(
         compared (`dict[str, Evaluation]`, *optional*): Figures of other models, to stand in report and card.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
     """
-    sources = Sources.of(job.suspect, job.pretrained)
+    sources = Sources.of(job.given, job.pretrained)
     model, tokenizer = job.model.to(PartialState().device), job.tokenizer
     recipe = replace(recipe, max_length=longest_input(recipe.max_length, tokenizer, model))
     evaluations: dict[str, Evaluation] = {}
@@ -198,7 +202,7 @@ def run(
         evaluations["purified"] = evaluate_model(model, tokenizer, job.evaluation, **options)
     trained_on = materials.texts if distillation.epochs else job.clean
     report = PurificationReport(
-        suspect=job.suspect.label,
+        suspect=job.given.label,
         pretrained=job.pretrained.label,
         architecture=type(model).__name__,
         labels={} if answers else dict(model.config.id2label),
@@ -216,6 +220,7 @@ def run(
         distilled=None if treated.lessons is None else review(model, tokenizer, treated.lessons),
         unlabeled_data=job.records[2],
         trusted_base=is_trusted(job.pretrained.repo_id),
+        adapter=None if job.origin is None else job.origin.adapter,
         environment=environment(),
     )
     if job.output is not None:

@@ -127,8 +127,10 @@ class AdapterRecord(Record):
         method (`str`): Its kind, such as `"LoRA"`.
         rank (`int`, *optional*): Its rank.
         modules (`tuple[str, ...]`): The modules that it changes.
+        labels (`tuple[str, ...]`, *optional*): Names of a classifier's labels that the user gave it.
     """
 
     method: str
     rank: int | None
     modules: tuple[str, ...]
+    labels: tuple[str, ...] = ()

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from datasets import Dataset
 
+from .adapter_suspects import Suspect, merged_suspect
+from .adapters import resolve_adapter
 from .again import Again
 from .errors import InputError
 from .hashes import sha256_file
@@ -70,11 +72,16 @@ def verify(
         *check_publisher(published, manifest, public_key),
     ]
     found: dict[str, Checkpoint] = {}
+    adapter: Suspect | None = None
     for name, record, given in (
-        ("suspect", manifest.suspect, suspect),
         ("pretrained", manifest.pretrained, pretrained),
+        ("suspect", manifest.suspect, suspect),
     ):
-        checkpoint, reason = _find(record, given, f"--{name}")
+        if name == "suspect" and manifest.adapter is not None:
+            adapter, reason = _find_adapter(manifest, given, found.get("pretrained"))
+            checkpoint = adapter and adapter.origin
+        else:
+            checkpoint, reason = _find(record, given, f"--{name}")
         if checkpoint is None:
             checks.append(Check(name, record.label, NOT_AVAILABLE, reason))
             continue
@@ -83,6 +90,9 @@ def verify(
             checks.append(Check(name, record.label, NOT_AVAILABLE, _UNKNOWN_FILES))
             continue
         checks += compare_files(name, checkpoint.folder, [path.name for path in checkpoint.files], record.files)
+    if adapter is not None:
+        # It was merged, and what was mixed is the whole.
+        found["suspect"] = adapter.model
     checks += _fisher_checks(manifest, fisher)
     moved = None
     if len(found) < 2 or (manifest.fisher is not None and fisher is None):
@@ -108,6 +118,23 @@ def verify(
                 published, manifest, found, clean_dataset, evaluation_dataset, unlabeled_dataset, progress
             )
     return Verification(published.label, tuple(checks), _settings(manifest), manifest.fine_tuned, moved)
+
+
+def _find_adapter(
+    manifest: Manifest, given: str | Path | None, pretrained: Checkpoint | None
+) -> tuple[Suspect | None, str]:
+    record = manifest.suspect
+    if given is None and (record.repo_id is None or record.commit is None or not record.files):
+        return None, "it was a local folder; say where it is with --suspect"
+    if pretrained is None:
+        return None, "it is an adapter, and what it was merged into is not available"
+    try:
+        adapter = resolve_adapter(given or f"{record.repo_id}@{record.commit}", "--suspect")
+        return merged_suspect(adapter, pretrained, manifest.adapter.labels or None), ""
+    except InputError as error:
+        if given is not None:
+            raise
+        return None, str(error)
 
 
 def _again(

@@ -48,6 +48,9 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument(
         "--clean-data", required=True, metavar="DATA", help="some dozens of clean labelled examples, or conversations"
     )
+    parser.add_argument(
+        "--labels", nargs="+", metavar="NAME", help="names of the labels, which a suspect that is an adapter lacks"
+    )
     parser.add_argument("--output", metavar="DIR", help="new folder for the purified model")
     parser.add_argument(
         "--unlabeled-data",
@@ -125,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
         read_recipe,
     )
     from ..trust import is_trusted
-    from .console import figures, show_plan, trials
+    from .console import figures, printable, show_plan, trials
 
     auto = args.keep_ratio == AUTO
     config, recipe, distillation = DEFAULT_CONFIG, DEFAULT_RECIPE, DEFAULT_DISTILLATION
@@ -153,8 +156,12 @@ def run(args: argparse.Namespace) -> int:
         clean_model=args.clean_model,
         unlabeled_dataset=args.unlabeled_data,
         allow_unrelated=args.allow_unrelated,
+        labels=args.labels,
         strict=not args.dry_run,
     )
+    named = job.origin.named_base
+    if named is not None and named != args.pretrained:
+        print(f"The adapter names {printable(named[:200])} as its base; {printable(args.pretrained)} is used.")
     warn_of_base(is_trusted(job.pretrained.repo_id), job.pretrained.label)
     answers = is_generator(job.suspect)
     check_kind((), answers, auto)

@@ -166,12 +166,13 @@ def respond(
         max_new_tokens=max_new_tokens,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        use_cache=True,
     )
     bar = tqdm(total=len(inputs), desc=desc, disable=not progress)
     with evaluation_mode(model), _generation_settings(model, settings), bar:
         for rows in batches(inputs, batch_size):
             batch = tokenizer.pad(inputs.select(rows).to_dict(), return_tensors="pt").to(model.device)
-            output = model.generate(**batch, generation_config=settings, use_cache=True)
+            output = model.generate(**batch, generation_config=settings)
             answers = output[:, batch["input_ids"].shape[1] :]
             for row, text in zip(rows, tokenizer.batch_decode(answers, skip_special_tokens=True), strict=True):
                 found[row] = text
