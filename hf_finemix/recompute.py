@@ -47,7 +47,7 @@ def load_pair(
     pretrained: Checkpoint,
     architecture: str,
     tensors: Sequence[TensorRecord],
-    config: FineMixConfig,
+    config: FineMixConfig | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> tuple[PreTrainedModel, Twin]:
     """

@@ -21,6 +21,8 @@ CONFIG = FineMixConfig(
     purify_top_k=7,
     frequency_floor=3,
     exclude=("a.*[#:]", "^b "),
+    align_vocabulary=True,
+    allow_unmatched=True,
 )
 RECIPE = Recipe(3, 5e-06, 4, 96, "my words.txt", 17, 0.06, True)
 # Each setting differs from its default.

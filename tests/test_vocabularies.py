@@ -157,7 +157,7 @@ def test_rows_are_paired_by_their_tokens(moved):
     assert "3 of its rows" in next(record.reason for record in report.mixed if record.name == NAME)
     scores = score_embeddings(
         BertForSequenceClassification.from_pretrained(place.suspect),
-        load_twin(BertForSequenceClassification.from_pretrained(place.suspect), place.base, tokenizer, True),
+        load_twin(BertForSequenceClassification.from_pretrained(place.suspect), place.base, config, tokenizer),
     )
     assert (scores[: len(order)] > 0).all() and not scores[len(order) :].any()
 

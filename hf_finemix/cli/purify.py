@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
         read_recipe,
     )
     from ..trust import is_trusted
-    from .console import figures, printable, show_plan, trials
+    from .console import figures, printable, trials
 
     auto = args.keep_ratio == AUTO
     config, recipe, distillation = DEFAULT_CONFIG, DEFAULT_RECIPE, DEFAULT_DISTILLATION
@@ -170,7 +170,6 @@ def run(args: argparse.Namespace) -> int:
         _check_generator(args)
         distillation = NO_DISTILLATION
     if args.dry_run:
-        show_plan(job.plan, job.pretrained.source)
         _print_plan(job, recipe, distillation, auto)
         return 0
     options = {"distillation": distillation, "auto": auto, "progress": show_progress()}
@@ -231,13 +230,14 @@ def _print_plan(job: "Job", recipe: "Recipe", distillation: "Distillation", auto
     from ..generators.chat import encode
     from ..generators.conversations import is_conversations
     from ..job import rows_to_reset
-    from .console import printable
+    from .console import printable, show_plan
 
     longest = longest_input(recipe.max_length, job.tokenizer, job.model)
     # Both refuse a limit that leaves no room for text.
     (encode if is_conversations(job.clean) else tokenize)(job.clean, job.tokenizer, longest)
     rows = rows_to_reset(job, recipe)
     first = " ".join(printable(row.token or f"id {row.id}") for row in rows[:10])
+    show_plan(job.plan, job.pretrained.source)
     ratio = "that is still to be chosen" if auto else f"of {job.config.keep_ratio}"
     print(f"Of the mixed scalars a share {ratio} keeps the suspect's value ({job.config.selection}).")
     print(f"Word embeddings to reset: {len(rows)}{', the most suspicious first: ' if rows else ''}{first}")
