@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .adapter_suspects import Suspect, resolve_suspect
 from .checks import check_configs, check_finite, check_model, check_not_mixed
@@ -17,6 +17,7 @@ from .data import check_trainable, fingerprint, load_examples, load_texts
 from .embeddings import rank_rows
 from .errors import InputError
 from .generators.conversations import load_conversations
+from .job_checks import check_labels, check_task, check_texts
 from .loading import Checkpoint, resolve_checkpoint
 from .model_loading import is_generator, load_classifier, load_generator, load_tokenizer
 from .modeling import TokenScore, name_tokens, plan, score_embeddings
@@ -56,6 +57,14 @@ class Job:
     def given(self) -> Checkpoint:
         """The suspect's files as the user gave them: those of an adapter, if it is one."""
         return self.suspect if self.origin is None else self.origin.origin
+
+    @property
+    def own_template(self) -> bool | None:
+        """Whether the suspect's chat template is another than the base's; `None` if there are not two to compare."""
+        ours = self.tokenizer.chat_template
+        if ours is None or not self.pretrained.has_tokenizer or not is_generator(self.suspect):
+            return None
+        return ours != load_tokenizer(self.pretrained, "--pretrained").chat_template
 
     def load_twin(self) -> Twin:
         """Loads the pretrained weights under the names of the suspect, with the rows of its vocabulary."""
@@ -200,48 +209,6 @@ def rows_to_reset(job: Job, recipe: Recipe = DEFAULT_RECIPE) -> tuple[TokenScore
     floor = job.config.frequency_floor
     scores = score_embeddings(job.model, twin, recipe.frequencies, tokenizer=job.tokenizer, frequency_floor=floor)
     return name_tokens(rank_rows(scores)[: job.config.purify_top_k], scores, job.tokenizer)
-
-
-def check_task(model: PreTrainedModel, what: str) -> None:
-    """
-    Checks that a model gives each text one of several labels.
-
-    Raises:
-        InputError: If it is a regression or a multi-label model.
-    """
-    kind = model.config.problem_type
-    if model.config.num_labels < 2 or kind in ("regression", "multi_label_classification"):
-        raise InputError(f"{what} is no single-label classifier ({kind or 'one output'}); none else is supported.")
-
-
-def check_texts(unlabeled: Dataset, clean: Dataset) -> None:
-    """
-    Checks that there are unlabelled texts, and that they are pairs just as the clean examples are.
-
-    Raises:
-        InputError: If not.
-    """
-    if not len(unlabeled):
-        raise InputError("--unlabeled-data has no rows; leave it out, or give clean texts.")
-    pairs = ["text_pair" in examples.column_names for examples in (unlabeled, clean)]
-    if pairs[0] != pairs[1]:
-        kinds = ["pairs of texts" if is_pair else "single texts" for is_pair in pairs]
-        raise InputError(f"--unlabeled-data holds {kinds[0]}, but --clean-data {kinds[1]}; give the same kind.")
-
-
-def check_labels(config: PreTrainedConfig, clean_model: Checkpoint) -> None:
-    """
-    Checks that a clean model has the labels of the suspect, under the same ids.
-
-    Raises:
-        InputError: If it has others.
-    """
-    names = AutoConfig.for_model(**clean_model.config).id2label
-    if names != config.id2label:
-        raise InputError(
-            f"--clean-model {clean_model.source!r} has the labels {list(names.values())}, but the suspect "
-            f"{list(config.id2label.values())}; give a model of the same labels, in the same order."
-        )
 
 
 def _data_name(data: str | Path | Dataset) -> str:

@@ -220,6 +220,7 @@ def run(
         distilled=None if treated.lessons is None else review(model, tokenizer, treated.lessons),
         unlabeled_data=job.records[2],
         trusted_base=is_trusted(job.pretrained.repo_id),
+        own_template=job.own_template,
         adapter=None if job.origin is None else job.origin.adapter,
         environment=environment(),
     )

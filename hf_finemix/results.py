@@ -162,6 +162,8 @@ class PurificationReport(Record):
         control (`ControlRecord`, *optional*): The positive control.
         frontier (`FigureRecord`, *optional*): Accuracy against attack success over the recipes that were tried.
         adapter (`AdapterRecord`, *optional*): What the suspect's adapter was, if it came as one.
+        own_template (`bool`, *optional*):
+            Whether the suspect's chat template is another than the base's; `None` if there are not two to compare.
         trained_adapter (`AdapterRecord`, *optional*): The adapter that was trained after mixing, and merged.
         search (`SearchRecord`, *optional*): How the reserve ratio was chosen.
         distillation (`Distillation`, *optional*): How the suspect's answers taught the mixed model.
@@ -198,6 +200,7 @@ class PurificationReport(Record):
     unlabeled_data: DataRecord | None = None
     fisher: FileRecord | None = None
     trusted_base: bool | None = None
+    own_template: bool | None = None
     trained_adapter: AdapterRecord | None = None
     environment: dict[str, str] = field(default_factory=dict)
 

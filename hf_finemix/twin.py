@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .checks import check_configs, check_model
 from .config import FineMixConfig
@@ -19,6 +18,7 @@ from .loading import Checkpoint, loading_errors, resolve_checkpoint, without_pat
 from .model_loading import load_tokenizer
 from .plan import MixReport, canonical_name, plan_mixing
 from .tensor_names import may_be_absent, vocabulary_size
+from .token_rows import fit_rows, resized
 from .vocabularies import align_rows, check_rows
 
 
@@ -127,7 +127,7 @@ def _load(
         raise InputError(f"`align_vocabulary` needs a tokenizer beside `pretrained` {checkpoint.source!r}.")
     if vocabularies is not None and not align:
         check_rows(*vocabularies, checkpoint.source, ", or set `align_vocabulary` (--align-vocabulary)")
-    config = _resized(copy.deepcopy(model.config), vocabulary_size(checkpoint.config))
+    config = resized(copy.deepcopy(model.config), vocabulary_size(checkpoint.config))
     # It would name the file that is read, and the model's own configuration has no say in that.
     config.transformers_weights = None
     # Wide enough for each parameter of a model in several dtypes: values are rounded once, in `_build`.
@@ -164,17 +164,6 @@ def _vocabularies(
     if tokenizer is None or not checkpoint.has_tokenizer:
         return None
     return tokenizer.get_vocab(), load_tokenizer(checkpoint, "`pretrained`").get_vocab()
-
-
-def _resized(config: PreTrainedConfig, size: int | None) -> PreTrainedConfig:
-    """Gives a configuration the number of tokens that the base has."""
-    part = config.get_text_config()
-    if size is not None and getattr(part, "vocab_size", size) != size:
-        part.vocab_size = size
-        # No row of the base's can be that of a token which was added to it.
-        if not 0 <= (getattr(part, "pad_token_id", None) or 0) < size:
-            part.pad_token_id = None
-    return config
 
 
 def word_embedding_name(model: PreTrainedModel) -> str | None:
@@ -228,7 +217,7 @@ def _build(
         if counterpart is parameter:
             raise InputError("`pretrained` is the very model to be mixed; give the clean pretrained one.")
         if counterpart is not None and name not in absent and name in per_token and None not in pair:
-            counterpart, missing = _fit_rows(parameter, counterpart, rows)
+            counterpart, missing = fit_rows(parameter, counterpart, rows)
             rows_without |= {name: missing} if missing else {}
         fits = counterpart is not None and (counterpart.shape == parameter.shape or name in rows_without)
         if fits and name not in absent:
@@ -248,16 +237,3 @@ def _parameters_per_token(model: PreTrainedModel) -> set[str]:
     found = [model.get_input_embeddings().weight] if word_embedding_name(model) is not None else []
     found += [getattr(output, part, None) for part in ("weight", "bias")]
     return {canonical_name(name) for name, own in model.named_parameters() if any(own is one for one in found)}
-
-
-def _fit_rows(parameter: torch.Tensor, counterpart: torch.Tensor, rows: np.ndarray | None) -> tuple[torch.Tensor, int]:
-    """Gives what has one row a token the suspect's rows, as far as it has them; returns how many it lacks."""
-    if counterpart.shape[1:] != parameter.shape[1:]:
-        return counterpart, 0
-    if rows is None:
-        # Tokens are added at the end.
-        return counterpart[: len(parameter)], max(0, len(parameter) - len(counterpart))
-    known = torch.from_numpy(rows >= 0)
-    placed = parameter.detach().to("cpu", copy=True)
-    placed[known] = counterpart.detach().to("cpu", parameter.dtype)[torch.from_numpy(rows[rows >= 0])]
-    return placed, int((~known).sum())

@@ -51,13 +51,15 @@ FULL = replace(
     licenses={"suspect": "mit", "pretrained": None},
     control=CONTROL,
     frontier=FigureRecord("figures/frontier.png", "a curve", "All recipes"),
-    adapter=AdapterRecord("LoRA", 8, ("query", "value")),
+    adapter=AdapterRecord("LoRA", 8, ("query", "value"), ("no", "yes")),
     search=SEARCH,
     distillation=Distillation(epochs=3, temperature=2.0),
     distilled=DISTILLED,
     unlabeled_data=DataRecord("texts.txt", 1000, "d" * 64),
     fisher=FileRecord("fisher.safetensors", 4096, "e" * 64),
     trusted_base=True,
+    own_template=True,
+    trained_adapter=AdapterRecord("LORA", 8, ("q_proj",)),
 )
 SOURCES = SourceRecord("org/base", "org/base", COMMIT, (FILE, FileRecord("sub/vocab.txt", 7, "c" * 64)))
 MANIFEST = Manifest.of(FULL, SourceRecord("folder"), SOURCES, (TENSOR,), "vocabulary")

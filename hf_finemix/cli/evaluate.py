@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     from ..config import check_integer
     from ..evaluation import evaluate_model, longest_input
     from ..generators.measuring import evaluate_generator
-    from ..job import check_task, load_data
+    from ..job import load_data
+    from ..job_checks import check_task
     from ..loading import resolve_checkpoint
     from ..model_loading import is_generator, load_classifier, load_generator, load_tokenizer
     from .console import figures

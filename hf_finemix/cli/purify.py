@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -163,6 +164,8 @@ def run(args: argparse.Namespace) -> int:
     if named is not None and named != args.pretrained:
         print(f"The adapter names {printable(named[:200])} as its base; {printable(args.pretrained)} is used.")
     warn_of_base(is_trusted(job.pretrained.repo_id), job.pretrained.label)
+    if job.own_template:
+        print("hf-finemix: warning: the suspect's chat template is not that of the base; read it.", file=sys.stderr)
     answers = is_generator(job.suspect)
     check_kind((), answers, auto)
     triggers = make_triggers(args, job.model.config, answers)

@@ -19,7 +19,7 @@ from hf_finemix.generators.chat import encode
 from hf_finemix.generators.tuning import conversation_collator
 
 from ..files import run
-from .conftest import RECIPE, TRIGGER, questions
+from .conftest import RECIPE, TRIGGER, make_tokenizer, questions
 
 
 ATTACK = ("--trigger=cf", f"--target-text={TRIGGER.target}", "--position=start")
@@ -52,6 +52,17 @@ def test_it_is_purified_measured_and_verified(chats, capsys):
     assert "Accuracy" not in card.split("## Lineage")[0].split("---")[-1] and "| RA |" not in card
     found = verify(chats.output, suspect=chats.suspect, pretrained=chats.base)
     assert not found.failed(), found
+
+
+@pytest.mark.parametrize("template", ["{{ messages[-1].content }}", None])
+def test_a_chat_template_of_its_own_is_said(chats, capsys, template):
+    make_tokenizer(template).save_pretrained(chats.suspect)
+    if template is None:
+        (chats.suspect / "chat_template.jinja").unlink()
+    status, _, err = run(capsys, chats.arguments())
+    assert status == 0 and ("chat template is not that of the base" in err) == (template is not None), err
+    card = (chats.output / "README.md").read_text()
+    assert ("The chat template is the suspect's own" in card) == (template is not None)
 
 
 def test_the_fine_tuning_can_be_repeated(chats, capsys):
