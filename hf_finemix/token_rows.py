@@ -12,7 +12,8 @@ def fit_rows(parameter: torch.Tensor, counterpart: torch.Tensor, rows: np.ndarra
     Args:
         parameter (`torch.Tensor`): The suspect's, shape (rows, ...).
         counterpart (`torch.Tensor`): The base's, shape (rows of the base, ...).
-        rows (`np.ndarray`, *optional*): From [`~hf_finemix.vocabularies.align_rows`]; without it, rows of the same number are pairs.
+        rows (`np.ndarray`, *optional*):
+            From [`~hf_finemix.vocabularies.align_rows`]; without it, rows of the same number are pairs.
 
     Returns:
         `tuple[torch.Tensor, int]`: The base's values at the suspect's rows, and how many rows have none. Those at the
