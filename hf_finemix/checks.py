@@ -111,11 +111,16 @@ def check_finite(tensors: Iterable[tuple[str, "torch.Tensor"]], argument: str) -
     Raises:
         InputError: Names the first tensor that holds one.
     """
+    for name, tensor in tensors:
+        if not is_finite(tensor):
+            raise InputError(f"`{argument}` holds NaN or infinity in {name}; its weights are damaged.")
+
+
+def is_finite(tensor: "torch.Tensor") -> bool:
+    """Tells whether a tensor holds neither NaN nor infinity."""
     import torch
 
-    for name, tensor in tensors:
-        if not _seems_finite(tensor.detach()) and not torch.isfinite(tensor).all():
-            raise InputError(f"`{argument}` holds NaN or infinity in {name}; its weights are damaged.")
+    return _seems_finite(tensor.detach()) or bool(torch.isfinite(tensor).all())
 
 
 def _seems_finite(tensor: "torch.Tensor") -> bool:

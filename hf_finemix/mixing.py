@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -19,7 +19,11 @@ _SPAN = 32 * BLOCK
 
 
 def mix_each_(
-    tensors: Iterable[tuple[str, Part]], config: FineMixConfig, cut: DriftCut | None = None, threads: int | None = None
+    tensors: Iterable[tuple[str, Part]],
+    config: FineMixConfig,
+    cut: DriftCut | None = None,
+    threads: int | None = None,
+    starts: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
     """
     Mixes tensors in place by the configured selection; on the CPU by several threads, which share the work.
@@ -31,6 +35,8 @@ def mix_each_(
             Fisher information (same shape). Gone through once.
         config, cut: As for [`~hf_finemix.part_mixing.mix_part_`].
         threads (`int`, *optional*): Number of threads; by default as many as torch uses. No effect on the bits.
+        starts (`Mapping[str, int]`, *optional*):
+            Of tensors that are a part of their parameter, the offset of the first scalar in it, in row-major order.
 
     Returns:
         `dict[str, int]`: How many scalars of each parameter kept their value.
@@ -45,18 +51,18 @@ def mix_each_(
     def cut_up() -> Iterator[tuple[str, int, Part]]:
         for name, (suspect, pretrained, *fisher) in tensors:
             check_alike(suspect, pretrained)
-            kept[name] = 0
+            kept[name], start = 0, (starts or {}).get(name, 0)
             # Offsets count scalars in row-major order; a tensor stored otherwise is mixed in a row-major copy.
             flat = tuple(tensor.detach().contiguous().view(-1) for tensor in (suspect, pretrained, *fisher))
             if not suspect.is_contiguous():
                 copies.append((suspect, flat[0]))
             if not is_cpu(suspect):
                 # A device has threads of its own, and room for the work space of one tensor at a time.
-                kept[name] = mix_part_(flat[0], flat[1], name, 0, config, cut, *(flat[2:] or [None]))
+                kept[name] = mix_part_(flat[0], flat[1], name, start, config, cut, *(flat[2:] or [None]))
                 continue
             size = _SPAN if threads > 1 else max(1, suspect.numel())
             for first in range(0, suspect.numel(), size):
-                yield name, first, tuple(tensor[first : first + size] for tensor in flat)
+                yield name, start + first, tuple(tensor[first : first + size] for tensor in flat)
 
     left, lock = cut_up(), threading.Lock()
 

@@ -1,6 +1,6 @@
 """Fine-mixing and embedding purification of a loaded model, in place: thin glue around the pure functions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from .mixing import mix_each_
 from .part_mixing import find_mix_cut
 from .plan import MixReport, canonical_name
 from .resets import PurifyReport, TokenScore
+from .shards import Shares, check_finite_together, is_sharded, reset_rows_here_, whole
 from .twin import Pretrained, Twin, common_rows, load_twin, plan, unwrap
 
 
@@ -70,20 +71,28 @@ def fine_mix_(
     report.check()
     parameters = {canonical_name(name): tensor for name, tensor in model.named_parameters()}
     mixed = {record.name: twin.tensors[record.name].numel() for record in report.mixed}
-    check_finite(((name, parameters[name]) for name in mixed), "model")
+    sharded = any(map(is_sharded, parameters.values()))
+    check = check_finite_together if sharded else check_finite
+    check(((name, parameters[name]) for name in mixed), "model")
     check_finite(((name, twin.tensors[name]) for name in mixed), "pretrained")
 
     if config.selection == FISHER:
         check_information(fisher, {name: tuple(parameters[name].shape) for name in mixed})
 
-    def tensors(name: str) -> Part:
-        pair = twin.pair(name, parameters[name].data)
-        return (*pair, common_rows(fisher[name], pair[1])) if config.selection == FISHER else pair
+    def others(name: str) -> Part:
+        base = twin.tensors[name]
+        return (base, common_rows(fisher[name], base)) if config.selection == FISHER else (base,)
 
-    cut = find_mix_cut(config, list(mixed), lambda name: in_parts(*tensors(name)), mixed)
+    def parts(name: str) -> Iterator[Part]:
+        base, *rest = others(name)
+        return in_parts(common_rows(whole(parameters[name].data), base), base, *rest)
+
+    shares = Shares({name: parameters[name] for name in mixed})
+    cut = find_mix_cut(config, list(mixed), parts, mixed)
     # The record comes first: a model whose mixing was interrupted must not pass for an untouched one.
     model.config.finemix = config.to_dict() | {"pretrained": twin.source, "mask_version": MASK_VERSION}
-    kept = mix_each_(((name, tensors(name)) for name in mixed), config, cut)
+    mine = ((name, shares.part(name, *others(name))) for name in mixed)
+    kept = shares.finish(mix_each_(mine, config, cut, starts=shares.starts))
     # What has no counterpart keeps the suspect's value, too.
     return report.with_counts({name: kept[name] + parameters[name].numel() - mixed[name] for name in mixed})
 
@@ -123,12 +132,12 @@ def score_embeddings(
     if twin.embedding is None:
         raise InputError("`model` has no word embedding with a pretrained counterpart; E-PUR does not apply to it.")
     weight = model.get_input_embeddings().weight
-    check_finite([(twin.embedding, weight)], "model")
+    (check_finite_together if is_sharded(weight) else check_finite)([(twin.embedding, weight)], "model")
     check_finite([(twin.embedding, twin.tensors[twin.embedding])], "pretrained")
     if frequencies is None or isinstance(frequencies, str):
         frequencies = count_tokens(frequencies or "vocabulary", tokenizer, len(weight))
     frequencies = _one_per_row("frequencies", frequencies, len(weight))
-    own, base = twin.pair(twin.embedding, weight)
+    own, base = twin.pair(twin.embedding, whole(weight.detach()))
     # Rows without a counterpart cannot be told apart from it, nor reset to it.
     scores = np.zeros(len(weight))
     scores[: len(own)] = embedding_scores(own, base, frequencies[: len(own)], frequency_floor)
@@ -182,7 +191,7 @@ def purify_embeddings_(
     scores = _one_per_row("scores", scores, len(weight))
     check_finite([(twin.embedding, twin.tensors[twin.embedding])], "pretrained")
     rows = rank_rows(scores[: len(twin.tensors[twin.embedding])])[: config.purify_top_k]
-    reset_rows_(weight.data, twin.tensors[twin.embedding], rows)
+    (reset_rows_here_ if is_sharded(weight) else reset_rows_)(weight.data, twin.tensors[twin.embedding], rows)
     output = model.get_output_embeddings()
     return PurifyReport(
         applicable=True,

@@ -18,6 +18,7 @@ from .mixing import mix_
 from .modeling import PurifyReport
 from .part_mixing import find_mix_cut
 from .plan import MixReport, canonical_name
+from .shards import whole
 from .twin import Twin, load_twin, unwrap
 
 
@@ -39,7 +40,7 @@ def all_tensors(model: PreTrainedModel) -> tuple[TensorRecord, ...]:
 
 def named_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     """Returns a model's parameters by canonical name, tied ones once."""
-    return {canonical_name(name): tensor.detach() for name, tensor in unwrap(model).named_parameters()}
+    return {canonical_name(name): whole(tensor.detach()) for name, tensor in unwrap(model).named_parameters()}
 
 
 def load_pair(

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedConfig
 
+from .shards import whole
+
 
 def fit_rows(parameter: torch.Tensor, counterpart: torch.Tensor, rows: np.ndarray | None) -> tuple[torch.Tensor, int]:
     """
@@ -25,7 +27,7 @@ def fit_rows(parameter: torch.Tensor, counterpart: torch.Tensor, rows: np.ndarra
         # Tokens are added at the end.
         return counterpart[: len(parameter)], max(0, len(parameter) - len(counterpart))
     known = torch.from_numpy(rows >= 0)
-    placed = parameter.detach().to("cpu", copy=True)
+    placed = whole(parameter.detach()).to("cpu", copy=True)
     placed[known] = counterpart.detach().to("cpu", parameter.dtype)[torch.from_numpy(rows[rows >= 0])]
     return placed, int((~known).sum())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .checks import check_configs, check_model
@@ -133,7 +134,7 @@ def _load(
     # Wide enough for each parameter of a model in several dtypes: values are rounded once, in `_build`.
     dtype = functools.reduce(torch.promote_types, (parameter.dtype for parameter in model.parameters()))
     with loading_errors(f"`pretrained` {checkpoint.source!r}"):
-        twin, info = type(model).from_pretrained(
+        twin, info = _plain_class(model).from_pretrained(
             checkpoint.folder,
             config=config,
             dtype=dtype,
@@ -156,6 +157,11 @@ def plan(model: PreTrainedModel, twin: Twin, config: FineMixConfig) -> MixReport
     return plan_mixing(
         parameters, buffers, twin.tensors, twin.absent, config, twin.source, twin.rows_without, twin.refused
     )
+
+
+def _plain_class(model: PreTrainedModel) -> type[PreTrainedModel]:
+    """Returns a model's class without what FSDP2 makes of it."""
+    return next(cls for cls in type(model).__mro__ if not issubclass(cls, FSDPModule))
 
 
 def _vocabularies(
