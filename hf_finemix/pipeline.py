@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -35,6 +34,7 @@ from .recipes import DEFAULT_CONFIG, DEFAULT_DISTILLATION, DEFAULT_RECIPE
 from .report import Evaluation
 from .results import Distillation, PurificationReport, Recipe, environment
 from .search import search
+from .together import agreed, check_whole_models, processes
 from .treatment import Materials, treat_
 from .trust import is_trusted
 
@@ -167,7 +167,7 @@ def run(
     progress: bool = False,
 ) -> PurifyResult:
     """
-    Does a prepared purification.
+    Does a prepared purification. Several processes share the training, and do all else alike; the main one writes.
 
     Args:
         job ([`Job`]): From [`prepare`]. Its model is changed in place.
@@ -178,8 +178,9 @@ def run(
         compared (`dict[str, Evaluation]`, *optional*): Figures of other models, to stand in report and card.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
     """
+    check_whole_models("`purify`")
     sources = Sources.of(job.given, job.pretrained)
-    model, tokenizer = job.model.to(PartialState().device), job.tokenizer
+    model, tokenizer = job.model.to(processes().device), job.tokenizer
     recipe = replace(recipe, max_length=longest_input(recipe.max_length, tokenizer, model))
     evaluations: dict[str, Evaluation] = {}
     options = {"triggers": triggers, "max_length": recipe.max_length, "progress": progress}
@@ -196,7 +197,7 @@ def run(
     materials = Materials(tokenizer, job.load_twin(), job.clean, job.unlabeled)
     config, found = job.config, None
     if auto:
-        config, found = search(model, materials, config, recipe, distillation, progress=progress)
+        config, found = agreed(search(model, materials, config, recipe, distillation, progress=progress))
     treated = treat_(model, materials, config, recipe, distillation, progress=progress)
     if job.evaluation is not None:
         evaluations["purified"] = evaluate_model(model, tokenizer, job.evaluation, **options)
@@ -230,7 +231,9 @@ def run(
             report = replace(report, frontier=describe_frontier(found))
         counts = source_name(recipe.frequencies)
         manifest = Manifest.of(report, sources.suspect, sources.pretrained, treated.tensors, counts)
-        _write(job, model, DefenseCard(report, job.output.name), manifest, figure)
+        if processes().is_main_process:
+            _write(job, model, DefenseCard(report, job.output.name), manifest, figure)
+        processes().wait_for_everyone()
     return PurifyResult(model, tokenizer, report, job.output)
 
 

@@ -28,18 +28,12 @@ from .provenance import Provenance, find_sources
 from .publishing import Published, publish
 from .recompute import all_tensors, mixed_tensors
 from .report import Evaluation
+from .training import averages_over_batch
 from .training_args import FineMixTrainingArguments
 from .twin import Pretrained, original_architecture, unwrap
 
 
 ARGUMENTS_FILE = "training_args.json"
-
-_AVERAGING_HEADS = (
-    "ForSequenceClassification",
-    "ForTokenClassification",
-    "ForMultipleChoice",
-    "ForNextSentencePrediction",
-)
 
 
 class FineMixTrainer(Trainer):
@@ -119,7 +113,7 @@ class FineMixTrainer(Trainer):
             raise InputError("`push_to_hub` needs whole weights; set FSDP's state dict type to FULL_STATE_DICT.")
         if prepared is not None:
             self._fine_mix(model, prepared, pretrained, args)
-        if _averages_over_batch(self.model):
+        if averages_over_batch(self.model):
             self.model_accepts_loss_kwargs = False
 
     def call_model_init(self, trial: Any = None) -> PreTrainedModel:
@@ -284,11 +278,3 @@ def _check_push(args: TrainingArguments) -> None:
 def _saves_whole_weights(trainer: Trainer) -> bool:
     # As `Trainer.save_model` decides, which otherwise saves nothing.
     return "FULL_STATE_DICT" in str(trainer.accelerator.state.fsdp_plugin.state_dict_type)
-
-
-def _averages_over_batch(model: PreTrainedModel) -> bool:
-    # Their forward takes the number of items as a keyword but their loss does not use it. `Trainer` believes that it
-    # does, and neither divides by the accumulated batches nor leaves out its factor for the number of processes.
-    model = unwrap(model)
-    whole = model.get_base_model() if is_adapted(model) else model
-    return any(cls.__name__.endswith(_AVERAGING_HEADS) for cls in type(whole).__mro__)

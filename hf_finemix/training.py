@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import nn
 from tqdm.auto import tqdm
 from transformers import (
     DataCollatorWithPadding,
@@ -17,10 +18,20 @@ from transformers import (
     TrainingArguments,
 )
 
+from .adapter_training import is_adapted
 from .data import tokenize
+from .errors import InputError
 from .results import Recipe
+from .together import processes
+from .twin import unwrap
 
 
+_AVERAGING_HEADS = (
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForMultipleChoice",
+    "ForNextSentencePrediction",
+)
 Loss = Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor]
 
 
@@ -76,17 +87,27 @@ def train(
     """
     Does what [`fine_tune`] does, and takes what it takes, on inputs that are tokenised already.
 
+    Several processes share each batch, whose size stays that of the recipe.
+
     Args:
         inputs (`datasets.Dataset`): What the tokenizer gives, unpadded, and `labels`.
         data_collator (`Callable`, *optional*): Pads them to a batch; by default as the tokenizer pads.
     """
+    state = processes()
+    if recipe.batch_size % state.num_processes:
+        count = state.num_processes
+        raise InputError(
+            f"`batch_size` is {recipe.batch_size}, which {count} processes cannot share; take a multiple."
+        )
     use_cache = getattr(model.config, "use_cache", None)
     with tempfile.TemporaryDirectory(prefix="finemix-") as folder:
         args = arguments_class(
             output_dir=folder,
+            # Tokens of all processes count alike; examples of a classifier are averaged over as they are.
+            average_tokens_across_devices=not averages_over_batch(model),
             num_train_epochs=recipe.epochs,
             learning_rate=recipe.learning_rate,
-            per_device_train_batch_size=recipe.batch_size,
+            per_device_train_batch_size=recipe.batch_size // state.num_processes,
             warmup_steps=recipe.warmup,
             train_sampling_strategy="group_by_length" if recipe.group_by_length else "random",
             seed=recipe.seed,
@@ -95,7 +116,7 @@ def train(
             report_to="none",
             disable_tqdm=True,
             dataloader_pin_memory=torch.cuda.is_available(),
-            **(arguments or {}),
+            **({"use_cpu": state.device.type == "cpu"} | (arguments or {})),
         )
         trainer = trainer_class(
             model,
@@ -121,6 +142,19 @@ def train(
                 trainer.model.config.use_cache = use_cache
         trainer.model.to(dtype).eval()
     return trainer
+
+
+def averages_over_batch(model: nn.Module) -> bool:
+    """
+    Tells whether the loss of a model is a mean over the examples of its batch.
+
+    The forward of such classifiers takes the number of items as a keyword, but their loss does not use it. `Trainer`
+    believes that it does, and neither divides by the accumulated batches nor leaves out its factor for the number of
+    processes.
+    """
+    model = unwrap(model)
+    bare = model.get_base_model() if is_adapted(model) else model
+    return any(cls.__name__.endswith(_AVERAGING_HEADS) for cls in type(bare).__mro__)
 
 
 class LossTrainer(Trainer):

@@ -15,6 +15,7 @@ from .modeling import PurifyReport, fine_mix_, purify_embeddings_, score_embeddi
 from .plan import MixReport
 from .recompute import mixed_tensors
 from .results import Distillation, Recipe
+from .together import agreed
 from .training import fine_tune
 from .trigger_finding import find_triggers
 from .trigger_search import Insertion
@@ -97,9 +98,9 @@ def treat_(
     answers = is_conversations(materials.clean)
     if distillation.epochs and not answers:
         if triggers is None:
-            triggers = suspicious_tokens(model, materials, scores, recipe, distillation)
+            triggers = agreed(suspicious_tokens(model, materials, scores, recipe, distillation))
         options = {"max_length": recipe.max_length, "seed": recipe.seed}
-        lessons = prepare_lessons(model, tokenizer, materials.texts, triggers, distillation, **options)
+        lessons = agreed(prepare_lessons(model, tokenizer, materials.texts, triggers, distillation, **options))
     mix = fine_mix_(model, materials.twin, config)
     purify = PurifyReport(applicable=scores is not None, embedding=materials.twin.embedding)
     if scores is not None and config.purify_top_k:

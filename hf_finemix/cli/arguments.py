@@ -1,6 +1,7 @@
 """Arguments that several commands share."""
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -138,7 +139,12 @@ def make_triggers(
 
 def show_progress() -> bool:
     """Tells whether progress bars have a terminal to be drawn on."""
-    return sys.stderr.isatty()
+    return sys.stderr.isatty() and is_main_process()
+
+
+def is_main_process() -> bool:
+    """Tells whether this is the process that speaks, among those that a launcher started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def add_allow_unrelated(parser: argparse.ArgumentParser) -> None:

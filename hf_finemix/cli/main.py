@@ -23,6 +23,8 @@ FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 # Seconds in which further signals count as the one that came first.
 _PATIENCE = 5.0
+# Seconds that a process of several waits for another to say what is wrong.
+_DEFERENCE = 3.0
 _stopped_at = -_PATIENCE
 
 
@@ -82,6 +84,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _fail(args: argparse.Namespace, error: Exception, status: int) -> int:
+    if os.environ.get("RANK", "0") != "0":
+        # What is wrong for all is said by the first process, whose end makes the launcher end the others.
+        time.sleep(_DEFERENCE)
     if args.debug:
         traceback.print_exception(error)
     reason = " ".join(str(error).split()) or type(error).__name__

@@ -19,6 +19,7 @@ from .arguments import (
     add_triggers,
     check_triggers,
     chosen_base,
+    is_main_process,
     make_triggers,
     show_progress,
     warn_of_base,
@@ -160,11 +161,12 @@ def run(args: argparse.Namespace) -> int:
         labels=args.labels,
         strict=not args.dry_run,
     )
-    named = job.origin.named_base
+    named = job.origin.named_base if is_main_process() else None
     if named is not None and named != args.pretrained:
         print(f"The adapter names {printable(named[:200])} as its base; {printable(args.pretrained)} is used.")
-    warn_of_base(is_trusted(job.pretrained.repo_id), job.pretrained.label)
-    if job.own_template:
+    if is_main_process():
+        warn_of_base(is_trusted(job.pretrained.repo_id), job.pretrained.label)
+    if job.own_template and is_main_process():
         print("hf-finemix: warning: the suspect's chat template is not that of the base; read it.", file=sys.stderr)
     answers = is_generator(job.suspect)
     check_kind((), answers, auto)
@@ -173,10 +175,14 @@ def run(args: argparse.Namespace) -> int:
         _check_generator(args)
         distillation = NO_DISTILLATION
     if args.dry_run:
+        if not is_main_process():
+            return 0
         _print_plan(job, recipe, distillation, auto)
         return 0
     options = {"distillation": distillation, "auto": auto, "progress": show_progress()}
     result = run_job(job, recipe, triggers=triggers, **options)
+    if not is_main_process():
+        return 0
     if result.report.search is not None:
         print(f"{trials(result.report.search)}\n")
     if result.report.evaluations:
