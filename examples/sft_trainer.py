@@ -23,6 +23,9 @@ from hf_finemix import FineMixTrainer, FineMixTrainingArguments
 class FineMixSFTConfig(SFTConfig, FineMixTrainingArguments):
     """TRL's arguments and defaults, with those of the mixing."""
 
+    # Half-trained weights are not published.
+    hub_strategy: str = "end"
+
 
 class FineMixSFTTrainer(FineMixTrainer, SFTTrainer):
     """TRL's trainer, with a model that is mixed and purified before it is trained."""

@@ -3,12 +3,16 @@
 import copy
 
 from peft import PeftConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import PreTrainedModel
 
 from .errors import InputError
 from .records import AdapterRecord
 from .twin import unwrap
+
+
+_MERGED = ("LORA", "IA3")
 
 
 def check_adapter_config(config: PeftConfig) -> None:
@@ -20,8 +24,10 @@ def check_adapter_config(config: PeftConfig) -> None:
     """
     if not isinstance(config, PeftConfig):
         raise InputError(f"`peft_config` is a {type(config).__name__}, but must be a configuration of PEFT.")
+    kind = str(getattr(config.peft_type, "value", config.peft_type))
+    if kind not in _MERGED and not config.is_prompt_learning:
+        raise InputError(f"`peft_config` is of the kind {kind}; only {', '.join(_MERGED)} are merged into a model.")
     if config.is_prompt_learning:
-        kind = getattr(config.peft_type, "value", config.peft_type)
         raise InputError(
             f"`peft_config` is of the kind {kind}, which changes inputs instead of weights and cannot be merged into "
             "a model; use one such as LoRA."
@@ -44,9 +50,22 @@ def add_adapter(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
 
 def merged_copy(model: nn.Module) -> PreTrainedModel:
     """Returns a copy of a model with its adapter merged into it; the model itself is not touched."""
-    merged = copy.deepcopy(unwrap(model)).merge_and_unload(safe_merge=True)
+    adapted = copy.deepcopy(unwrap(model))
+    _untie(adapted.get_base_model())
+    merged = adapted.merge_and_unload(safe_merge=True)
     # All of it is the copy's own again.
     return merged.requires_grad_(True)
+
+
+def _untie(model: PreTrainedModel) -> None:
+    """Gives the output layer weights of its own if an adapter changes it, or the word embedding that it shares."""
+    layers = model.get_input_embeddings(), model.get_output_embeddings()
+    if None in layers or not any(isinstance(layer, BaseTunerLayer) for layer in layers):
+        return
+    word, output = (layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else layer for layer in layers)
+    if output.weight is word.weight:
+        output.weight = nn.Parameter(output.weight.detach().clone())
+        model.config.get_text_config().tie_word_embeddings = model.config.tie_word_embeddings = False
 
 
 def is_adapted(model: nn.Module) -> bool:

@@ -8,15 +8,21 @@ import numpy as np
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from .errors import InputError
+from .generation_settings import strange_settings
 from .hashes import describe_tensors
-from .loading import Checkpoint, resolve_checkpoint
+from .loading import Checkpoint, read_json_object, resolve_checkpoint
 from .manifest import Manifest
 from .model_loading import load_tokenizer
 from .modeling import plan, score_embeddings
+from .publishable import GENERATION_FILE
 from .published import PublishedFolder
 from .recompute import load_pair, mix_again, named_tensors
 from .reset_checks import reset_checks
 from .verification import DIFFERENT, SAME, Check
+
+
+# Special tokens that decide on what a model reads.
+_MEANT = ("bos", "eos", "unk", "sep", "cls", "mask")
 
 
 class Again:
@@ -98,14 +104,14 @@ def config_checks(
     names = [_label_names(checkpoint.config) for checkpoint in (output, suspect)]
     is_right = names[0] == names[1] and output.config.get("architectures") == [architecture]
     note = "" if is_right else "architecture or label names are not those of suspect and manifest"
-    checks = [Check("configuration", "labels", SAME if is_right else DIFFERENT, note)]
+    checks = [Check("configuration", "labels", SAME if is_right else DIFFERENT, note), *_generation_checks(published)]
     if not output.has_tokenizer or tokenizer is None:
         return checks
     try:
         is_same = _tokenizer_state(load_tokenizer(output, "MODEL")) == _tokenizer_state(tokenizer)
     except InputError as error:
         return [*checks, Check("configuration", "tokenizer", DIFFERENT, str(error))]
-    note = "" if is_same else "it splits texts otherwise than the suspect's"
+    note = "" if is_same else "it is another than the suspect's"
     return [*checks, Check("configuration", "tokenizer", SAME if is_same else DIFFERENT, note)]
 
 
@@ -119,9 +125,23 @@ def _label_names(config: dict[str, Any]) -> dict[int, str] | None:
 
 
 def _tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> Any:
+    # What pads is a matter of training, and what is said in a chat is not.
+    others = [tokenizer.chat_template, *(getattr(tokenizer, f"{name}_token") for name in _MEANT)]
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return tokenizer.get_vocab()
+        return tokenizer.get_vocab(), others
     state = json.loads(backend.to_str())
     # Left over from the last call, and set again at each.
-    return {key: value for key, value in state.items() if key not in ("truncation", "padding")}
+    return {key: value for key, value in state.items() if key not in ("truncation", "padding")}, others
+
+
+def _generation_checks(published: PublishedFolder) -> list[Check]:
+    path = published.folder / GENERATION_FILE
+    if not path.is_file():
+        return []
+    try:
+        strange = strange_settings(read_json_object(path, "MODEL"))
+    except InputError as error:
+        return [Check("configuration", GENERATION_FILE, DIFFERENT, str(error))]
+    note = f"it has a say in what is said: {', '.join(strange[:5])}" if strange else ""
+    return [Check("configuration", GENERATION_FILE, DIFFERENT if strange else SAME, note)]

@@ -76,6 +76,7 @@ def _mix_command(report: PurificationReport, name: str) -> str:
         f"--pretrained {_quote(report.pretrained)}",
         f"--keep-ratio {config.keep_ratio} --selection {_quote(config.selection)} --seed {config.seed}",
         *([] if report.fisher is None else [f"--fisher {_quote(report.fisher.name)}"]),
+        *(["--allow-unmatched"] if config.allow_unmatched else []),
         *(f"--exclude={shlex.quote(_unfenced(pattern))}" for pattern in config.exclude),
         f"--output {_quote(name)}",
     ]
@@ -113,7 +114,9 @@ with open("recipe.yaml") as file:
 settings.pop("mask_version")
 config = FineMixConfig(**settings)
 model = {_from_pretrained(report)}
-scores = score_embeddings(model, {_text(report.pretrained)}, frequency_floor=config.frequency_floor)
+scores = score_embeddings(
+    model, {_text(report.pretrained)}, frequency_floor=config.frequency_floor, config=config
+)
 fine_mix_(model, {_text(report.pretrained)}, config)
 purify_embeddings_(model, {_text(report.pretrained)}, config, scores)"""
 

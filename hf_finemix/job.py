@@ -128,6 +128,9 @@ def prepare(
     if unlabeled_dataset is not None:
         unlabeled = load_texts(unlabeled_dataset, text_columns)
         check_texts(unlabeled, clean)
+    if baseline is not None and is_generator(baseline) != answers:
+        kind = "a language model" if answers else "a classifier"
+        raise InputError(f"--clean-model {baseline.source!r} must be {kind}, as the suspect is.")
     if baseline is not None and not answers:
         check_labels(model.config, baseline)
     twin = load_twin(model, base_files, config, tokenizer, strict)

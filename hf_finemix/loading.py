@@ -93,7 +93,8 @@ class Checkpoint:
     @property
     def files(self) -> list[Path]:
         """All files that the job reads: configuration, weights, index and tokenizer."""
-        names = [CONFIG_FILE, ADAPTER_CONFIG_FILE, *TOKENIZER_FILES]
+        # An adapter has no configuration but its own.
+        names = [CONFIG_FILE if self.config else ADAPTER_CONFIG_FILE, *TOKENIZER_FILES]
         if self.folder / WEIGHTS_FILE not in self.weights:
             names.append(INDEX_FILE)
         return sorted({self.folder / name for name in names if (self.folder / name).is_file()} | set(self.weights))

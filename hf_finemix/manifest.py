@@ -93,6 +93,8 @@ class Manifest(Record):
         made_by (`str`, *optional*): `"mix"` if no model was loaded; its tensors then are as the suspect stores them.
         fisher (`FileRecord`, *optional*): The Fisher information that ranked the scalars.
         adapter (`AdapterRecord`, *optional*): What adapter the suspect was, merged into the base before the mixing.
+        trained_adapter (`AdapterRecord`, *optional*): The adapter that was trained after it, and merged.
+        own_template (`bool`, *optional*): Whether the suspect's chat template is another than the base's.
     """
 
     suspect: SourceRecord
@@ -117,6 +119,8 @@ class Manifest(Record):
     made_by: str | None = None
     fisher: FileRecord | None = None
     adapter: AdapterRecord | None = None
+    trained_adapter: AdapterRecord | None = None
+    own_template: bool | None = None
 
     def __post_init__(self):
         check_names(self.outputs)
@@ -154,6 +158,8 @@ class Manifest(Record):
             made_by="mix" if report.made_by == "mix" else None,
             fisher=report.fisher,
             adapter=report.adapter,
+            trained_adapter=report.trained_adapter,
+            own_template=report.own_template,
         )
 
     def with_outputs(self, outputs: Iterable[FileRecord], card: CardSeal) -> "Manifest":

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from .card import DefenseCard
 from .config import FineMixConfig
 from .evidence import write_evidence
+from .generation_settings import plain_settings
 from .hashes import FileRecord, TensorRecord, describe_files
 from .labels import label_names
 from .layout import index_of
 from .licenses import stated_license
-from .loading import CONFIG_FILE, TOKENIZER_FILES, Checkpoint
+from .loading import CONFIG_FILE, TOKENIZER_FILES, Checkpoint, read_json_object
 from .manifest import Manifest, SourceRecord
 from .masks import MASK_VERSION
 from .mix_job import MixJob
@@ -54,10 +55,14 @@ def write_beside(folder: Path, job: MixJob, report: MixReport, hashes: Mapping[s
     for name, text in index_of(files).items():
         replace_text(folder / name, text)
         names.add(name)
-    for name in (*TOKENIZER_FILES, GENERATION_FILE):
+    for name in TOKENIZER_FILES:
         if (suspect.folder / name).is_file():
             _take(suspect.folder / name, folder / name)
             names.add(name)
+    if (suspect.folder / GENERATION_FILE).is_file():
+        content = read_json_object(suspect.folder / GENERATION_FILE, suspect.label)
+        replace_text(folder / GENERATION_FILE, to_json(plain_settings(content)))
+        names.add(GENERATION_FILE)
     sources = _source(job.suspect, "suspect", hashes), _source(job.pretrained, "pretrained", hashes)
     record = PurificationReport(
         suspect=suspect.label,

@@ -12,13 +12,12 @@ from .layout import OutputFile, lay_out
 from .loading import Checkpoint, resolve_checkpoint
 from .masks import MASK_VERSION
 from .mix_plan import MixPlan, plan_mix
-from .model_loading import load_tokenizer
 from .pieces import CHUNK, PART
 from .plan_cosine import plan_cosine
 from .relatedness import check_related
 from .safetensors_header import StoredFile
 from .stored import StoredCheckpoint
-from .vocabularies import check_rows
+from .stored_vocabulary import check_tokens
 
 
 if TYPE_CHECKING:
@@ -115,6 +114,8 @@ def prepare_mix(
             f"SUSPECT {found.source!r} was mixed before (its config.json has a `finemix` record); start from the "
             "original suspect."
         )
+    if config.align_vocabulary:
+        raise InputError("`align_vocabulary` needs loaded models; use `fine_mix_` or `purify`.")
     check_ranking(config, fisher)
     information = None
     if fisher is not None:
@@ -127,8 +128,7 @@ def prepare_mix(
     plan = plan_mix(*stored, config, strict)
     if check_base:
         check_related(plan_cosine(plan), base.source)
-    if config.align_vocabulary or any(tensor.mixed not in (0, tensor.suspect[1].numel) for tensor in plan.tensors):
-        _check_rows(found, base)
+    check_tokens(found, base)
     if information is not None:
         information.check_fits({name: tensor.suspect[1].shape for name, tensor in plan.mixed.items()})
     return MixJob(*stored, config, plan, lay_out(plan.tensors, max_shard_size), CHUNK, PART, information)
@@ -144,13 +144,3 @@ def check_ranking(config: FineMixConfig, fisher: str | Path | None) -> None:
     if (config.selection == FISHER) != (fisher is not None):
         what = "`fisher` is missing" if fisher is None else f"`fisher` is of no use with {config.selection!r}"
         raise InputError(f"{what}; the selection 'fisher', and no other, ranks by a file that `save_fisher` wrote.")
-
-
-def _check_rows(suspect: Checkpoint, pretrained: Checkpoint) -> None:
-    """Checks that rows of vocabularies of different size stand for the same tokens, as far as tokenizers say so."""
-    if suspect.has_tokenizer and pretrained.has_tokenizer:
-        vocabularies = (
-            load_tokenizer(suspect, "SUSPECT").get_vocab(),
-            load_tokenizer(pretrained, "`pretrained`").get_vocab(),
-        )
-        check_rows(*vocabularies, pretrained.source, ", or load the models and use `fine_mix_`")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .config import FineMixConfig
 from .errors import InputError
-from .model_names import architecture_of, as_loaded, base_prefix, model_class
+from .model_names import architecture_of, as_loaded, base_prefix, model_class, ties_words
 from .plan import MIXED, MixReport, plan_mixing
 from .stored import Place, StoredCheckpoint, same_bytes
 from .tensor_names import Shapes, WordEmbedding, find_embedding, may_be_absent, pair_names, vocabulary_size
@@ -94,6 +94,7 @@ def plan_mix(
     tied = _tied(suspect, found[0].name)
     shapes = {name: shape for name, shape in suspect.shapes.items() if name not in tied}
     counterparts, absent = pair_names(shapes, pretrained.shapes, found, suspect.checkpoint.source)
+    _pair_untied(shapes, found, counterparts, absent, pretrained)
     # What stands before all names in the model, but not in the suspect's files.
     prefix = _missing_prefix(suspect, found[0])
     report = plan_mixing(
@@ -126,6 +127,21 @@ def plan_mix(
         base = pretrained.tensors[counterparts[parameter]]
         tensors.append(OutputTensor(there, prefix + parameter, place, base, min(place[1].numel, base[1].numel)))
     return MixPlan(report, tuple(tensors), found[0].name and prefix + found[0].name)
+
+
+def _pair_untied(
+    shapes: Shapes,
+    found: tuple[WordEmbedding, WordEmbedding],
+    counterparts: dict[str, str],
+    absent: dict[str, str],
+    pretrained: StoredCheckpoint,
+) -> None:
+    """Pairs an output layer that tuning untied with the base's word embedding, which it began as."""
+    like = shapes.get(found[0].name)
+    for name in [name for name in absent if like is not None and shapes[name] == like]:
+        if may_be_absent(name, found[0].prefix) and ties_words(pretrained):
+            counterparts[name] = found[1].name
+            del absent[name]
 
 
 def _without(shapes: Shapes, pretrained: StoredCheckpoint, name: str, other: str) -> int:

@@ -53,14 +53,19 @@ class FineMixMixin:
     _reset_too_early: bool = False
 
     def fine_mix_(
-        self, pretrained: Pretrained, config: FineMixConfig | None = None, *, allow_mixed: bool = False
+        self,
+        pretrained: Pretrained,
+        config: FineMixConfig | None = None,
+        *,
+        allow_mixed: bool = False,
+        tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> MixReport:
         """Mixes the model with its pretrained weights, in place; see [`~hf_finemix.fine_mix_`]."""
         suspect = self.name_or_path
         if isinstance(pretrained, (str, Path)):
             # Once, so that the commit which is mixed is also the one that report and card name.
             pretrained = resolve_checkpoint(pretrained, "`pretrained`")
-        report = fine_mix_(self, pretrained, config, allow_mixed=allow_mixed)
+        report = fine_mix_(self, pretrained, config, allow_mixed=allow_mixed, tokenizer=tokenizer)
         self._provenance = Provenance(
             architecture=original_architecture(type(self)).__name__,
             suspect=suspect,

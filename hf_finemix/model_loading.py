@@ -1,6 +1,7 @@
 """Models and tokenizers from files that were checked: nothing of theirs runs, and each failure is one line."""
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+_TEMPLATE_NAME = re.compile(r"\w[\w-]{0,60}", re.ASCII)
 _GENERATOR = ("ForCausalLM", "LMHeadModel")
 
 
@@ -77,7 +79,14 @@ def _check_tokenizer(folder: Path, what: str) -> None:
     path = folder / "tokenizer_config.json"
     if not path.is_file():
         return
-    for key, value in read_json_object(path, what).items():
+    content = read_json_object(path, what)
+    templates = content.get("chat_template")
+    for template in templates if isinstance(templates, list) else ():
+        # Each would be saved as a file of its name.
+        name = template.get("name") if isinstance(template, dict) else None
+        if not isinstance(name, str) or not _TEMPLATE_NAME.fullmatch(name):
+            raise InputError(f"{what} has a chat template of the name {str(name)[:60]!r}, which is no plain name.")
+    for key, value in content.items():
         names_file = key in ("vocab", "merges") or key.endswith(("_file", "_path"))
         # Old tokenizers state where their files once were, on the machine of somebody else.
         if names_file and isinstance(value, str) and os.path.exists(os.path.expanduser(value)):

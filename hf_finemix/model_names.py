@@ -55,6 +55,19 @@ def base_prefix(stored: StoredCheckpoint) -> str:
     return "" if model.base_model is model else f"{model.base_model_prefix}."
 
 
+def ties_words(stored: StoredCheckpoint) -> bool:
+    """Tells whether the output layer of a model is its word embedding, by its config.json or by what is usual."""
+    config = stored.checkpoint.config
+    parts = [part for part in (config.get("text_config"), config) if isinstance(part, dict)]
+    stated = next((part["tie_word_embeddings"] for part in parts if "tie_word_embeddings" in part), None)
+    if stated is not None:
+        return bool(stated)
+    from transformers import CONFIG_MAPPING
+
+    kind = config.get("model_type")
+    return kind in CONFIG_MAPPING and bool(getattr(CONFIG_MAPPING[kind]().get_text_config(), "tie_word_embeddings", 0))
+
+
 def as_loaded(stored: StoredCheckpoint) -> StoredCheckpoint:
     """
     Returns a checkpoint with the names that its parameters have in memory.

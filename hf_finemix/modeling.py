@@ -14,6 +14,7 @@ from .embeddings import embedding_scores, rank_rows, reset_rows_
 from .errors import InputError
 from .fisher import check_information
 from .frequencies import token_frequencies, vocabulary_rank
+from .generation_settings import make_settings_plain_
 from .masks import MASK_VERSION
 from .mixing import mix_each_
 from .part_mixing import find_mix_cut
@@ -38,7 +39,8 @@ def fine_mix_(
 
     Fine-mixing (Zhang et al., Findings of EMNLP 2022): a share `keep_ratio` of the scalars keeps the fine-tuned value,
     the others take the pretrained one. Parameters without a pretrained counterpart (the head) keep their values, and
-    buffers stay. Which scalars are kept depends on the seed, the parameter's name and the scalar's offset alone.
+    buffers stay; of the settings of a language model (`generation_config`) none stays but which tokens begin and end a
+    text. Which scalars are kept depends on the seed, the parameter's name and the scalar's offset alone.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The suspect; may be wrapped for distributed training.
@@ -92,6 +94,8 @@ def fine_mix_(
     # The record comes first: a model whose mixing was interrupted must not pass for an untouched one.
     model.config.finemix = config.to_dict() | {"pretrained": twin.source, "mask_version": MASK_VERSION}
     mine = ((name, shares.part(name, *others(name))) for name in mixed)
+    # They could say what the weights no longer do.
+    make_settings_plain_(model)
     kept = shares.finish(mix_each_(mine, config, cut, starts=shares.starts))
     # What has no counterpart keeps the suspect's value, too.
     return report.with_counts({name: kept[name] + parameters[name].numel() - mixed[name] for name in mixed})
@@ -104,6 +108,7 @@ def score_embeddings(
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
     frequency_floor: int = 20,
+    config: FineMixConfig | None = None,
 ) -> np.ndarray:
     """
     Scores each word embedding by how suspiciously far it moved (E-PUR; Zhang et al., Findings of EMNLP 2022).
@@ -115,8 +120,10 @@ def score_embeddings(
             Count of each token in a clean corpus, shape (vocabulary,), or a source that
             [`~hf_finemix.frequencies.token_frequencies`] knows (then with `tokenizer`). By default Zipf's law on the
             vocabulary's order.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): Tells special tokens apart.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
+            Tells special tokens apart, and the vocabulary from the base's, as for [`fine_mix_`].
         frequency_floor (`int`, *optional*, defaults to 20): Smaller counts are raised to it.
+        config ([`FineMixConfig`], *optional*): Of the mixing; says what a base may lack.
 
     Returns:
         `np.ndarray`: `float64`, shape (vocabulary,); higher is more suspicious, 0 for a token that the base lacks.
@@ -128,7 +135,7 @@ def score_embeddings(
     model = unwrap(model)
     check_model(model)
     check_not_mixed(model)
-    twin = pretrained if isinstance(pretrained, Twin) else load_twin(model, pretrained)
+    twin = pretrained if isinstance(pretrained, Twin) else load_twin(model, pretrained, config, tokenizer)
     if twin.embedding is None:
         raise InputError("`model` has no word embedding with a pretrained counterpart; E-PUR does not apply to it.")
     weight = model.get_input_embeddings().weight
@@ -185,7 +192,7 @@ def purify_embeddings_(
         return PurifyReport(applicable=twin.embedding is not None, embedding=twin.embedding)
     if scores is None:
         scores = score_embeddings(
-            model, twin, frequencies, tokenizer=tokenizer, frequency_floor=config.frequency_floor
+            model, twin, frequencies, tokenizer=tokenizer, frequency_floor=config.frequency_floor, config=config
         )
     weight = model.get_input_embeddings().weight
     scores = _one_per_row("scores", scores, len(weight))

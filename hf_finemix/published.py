@@ -135,6 +135,10 @@ def check_report(published: PublishedFolder, manifest: Manifest) -> list[Check]:
             (manifest.clean_data, manifest.evaluation_data, manifest.unlabeled_data),
         ),
         "fine-tuning": (report.fine_tuned, manifest.fine_tuned),
+        "adapter": (
+            (report.adapter, report.trained_adapter, report.own_template),
+            (manifest.adapter, manifest.trained_adapter, manifest.own_template),
+        ),
         "Fisher information": (report.fisher, manifest.fisher),
         "environment": (report.environment, manifest.environment),
     }

@@ -163,7 +163,7 @@ class PurificationReport(Record):
         frontier (`FigureRecord`, *optional*): Accuracy against attack success over the recipes that were tried.
         adapter (`AdapterRecord`, *optional*): What the suspect's adapter was, if it came as one.
         own_template (`bool`, *optional*):
-            Whether the suspect's chat template is another than the base's; `None` if there are not two to compare.
+            Whether the suspect's chat template is another than the base's; `None` if they were not compared.
         trained_adapter (`AdapterRecord`, *optional*): The adapter that was trained after mixing, and merged.
         search (`SearchRecord`, *optional*): How the reserve ratio was chosen.
         distillation (`Distillation`, *optional*): How the suspect's answers taught the mixed model.

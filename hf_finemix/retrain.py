@@ -11,8 +11,10 @@ from .choices import POSITIONS
 from .errors import InputError
 from .generators.triggers import ResponseTrigger
 from .job import prepare
+from .job_checks import check_kind
 from .loading import Checkpoint
 from .manifest import Manifest
+from .model_loading import is_generator
 from .pipeline import run
 from .published import PublishedFolder
 from .rates import Rate
@@ -103,7 +105,11 @@ def retrain(
     triggers = []
     unknown = recorded is not None and any(item.position not in POSITIONS for item in recorded.triggers)
     if evaluation is not None and recorded is not None and not unknown:
-        triggers = [_trigger(item) for item in recorded.triggers]
+        try:
+            triggers = [_trigger(item) for item in recorded.triggers]
+            check_kind(triggers, is_generator(job.suspect), False)
+        except (InputError, TypeError) as error:
+            return [Check("fine-tuning", "figures", DIFFERENT, str(error))]
     mixed = named_tensors(job.model)
     mixed |= mix_again(
         job.model,
@@ -167,7 +173,17 @@ def _compare_figures(recorded: Evaluation, again: Evaluation) -> list[Check]:
     checks = [_compare_rates("ACC", recorded.accuracy, again.accuracy)]
     for old, new in zip(recorded.triggers, again.triggers, strict=True):
         checks.append(_compare_rates(f"ASR of {old.trigger!r}", old.asr, new.asr))
+        checks.append(_compare_rates(f"flip rate of {old.trigger!r}", old.flip_rate, new.flip_rate))
+        if old.without is not None and new.without is not None:
+            checks.append(_compare_rates(f"answers without {old.trigger!r}", old.without, new.without))
+    if recorded.perplexity is not None or again.perplexity is not None:
+        checks.append(_compare_perplexities(recorded.perplexity, again.perplexity))
     return checks
+
+
+def _compare_perplexities(recorded: float | None, again: float | None) -> Check:
+    near = None not in (recorded, again) and abs(recorded - again) <= _TOLERANCE * again
+    return Check("fine-tuning", "perplexity", SAME if near else DIFFERENT, f"{again} here, {recorded} recorded")
 
 
 def _compare_rates(name: str, recorded: Rate, again: Rate) -> Check:

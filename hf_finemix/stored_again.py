@@ -85,6 +85,7 @@ class StoredAgain:
         return (
             is_rounded_once
             and is_stored_once
+            and not manifest.config.align_vocabulary
             and manifest.architecture == architecture_of(self._job.suspect)
             and stored == {record.name: (record.dtype, record.shape) for record in manifest.mixed_tensors}
             and all(tensor.mixed == tensor.suspect[1].numel for tensor in mixed.values())

@@ -32,6 +32,11 @@ def fit_rows(parameter: torch.Tensor, counterpart: torch.Tensor, rows: np.ndarra
     return placed, int((~known).sum())
 
 
+def ties(config: PreTrainedConfig) -> bool:
+    """Tells whether the output layer of a model is its word embedding."""
+    return bool(getattr(config.get_text_config(), "tie_word_embeddings", False))
+
+
 def resized(config: PreTrainedConfig, size: int | None) -> PreTrainedConfig:
     """Gives a configuration the number of tokens that the base has."""
     part = config.get_text_config()

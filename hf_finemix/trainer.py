@@ -11,6 +11,7 @@ from huggingface_hub import HfApi
 from peft import PeftConfig
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from .adapter_training import add_adapter, check_adapter_config, is_adapted, merged_copy
 from .card import DefenseCard
@@ -251,7 +252,7 @@ class FineMixTrainer(Trainer):
         # the same arguments go into a JSON file, which leaves tokens out.
         token, self.args.hub_token = self.args.hub_token, None
         model = self.model
-        if is_adapted(model) and Path(output_dir or self.args.output_dir) == Path(self.args.output_dir):
+        if is_adapted(model) and not Path(output_dir or "").name.startswith(f"{PREFIX_CHECKPOINT_DIR}-"):
             # An adapter of a model that is nowhere else could not be loaded; a checkpoint is loaded onto this one.
             self.model, state_dict = merged_copy(model), None
         try:

@@ -19,7 +19,7 @@ from .loading import Checkpoint, loading_errors, resolve_checkpoint, without_pat
 from .model_loading import load_tokenizer
 from .plan import MixReport, canonical_name, plan_mixing
 from .tensor_names import may_be_absent, vocabulary_size
-from .token_rows import fit_rows, resized
+from .token_rows import fit_rows, resized, ties
 from .vocabularies import align_rows, check_rows
 
 
@@ -146,7 +146,10 @@ def _load(
     missing = dict.fromkeys(info["missing_keys"], "not in the pretrained checkpoint")
     mismatched = {key[0]: "another shape in the pretrained checkpoint" for key in info["mismatched_keys"]}
     tensors, absent = dict(twin.named_parameters()), missing | mismatched
-    return _build(model, tensors, absent, checkpoint.source, checkpoint.label, vocabularies if align else None)
+    with loading_errors(f"`pretrained` {checkpoint.source!r}"):
+        is_tied = ties(type(model.config).from_dict(dict(checkpoint.config)))
+    sources = checkpoint.source, checkpoint.label
+    return _build(model, tensors, absent, sources, is_tied, vocabularies if align else None)
 
 
 def plan(model: PreTrainedModel, twin: Twin, config: FineMixConfig) -> MixReport:
@@ -193,7 +196,7 @@ def _twin_of_object(model: PreTrainedModel, pretrained: PreTrainedModel) -> Twin
         for name in map(canonical_name, dict(model.named_parameters()))
         if name not in tensors
     }
-    return _build(model, tensors, absent, source, without_path(source))
+    return _build(model, tensors, absent, (source, without_path(source)), ties(pretrained.config))
 
 
 def _base_prefix(model: PreTrainedModel) -> str:
@@ -205,14 +208,19 @@ def _build(
     model: PreTrainedModel,
     tensors: dict[str, torch.Tensor],
     absent: dict[str, str],
-    source: str,
-    label: str,
+    sources: tuple[str, str],
+    is_tied: bool,
     vocabularies: tuple[dict[str, int], dict[str, int]] | None = None,
 ) -> Twin:
+    source, label = sources
     prefix = _base_prefix(model)
     parameters = {canonical_name(name): parameter for name, parameter in model.named_parameters()}
     embedding = word_embedding_name(model)
     pair = parameters.get(embedding), tensors.get(embedding)
+    output = _output_name(model)
+    if is_tied and output not in (None, embedding) and output in absent and pair[1] is not None:
+        # Tuning untied it, and what it began as is the base's word embedding.
+        tensors, absent = tensors | {output: pair[1]}, {name: why for name, why in absent.items() if name != output}
     rows = None
     if vocabularies is not None and None not in pair:
         rows = align_rows(*vocabularies, (len(pair[0]), len(pair[1])), source)
@@ -235,6 +243,12 @@ def _build(
     if not found:
         raise InputError(f"`pretrained` {source!r} shares no parameter with the model; give its pretrained weights.")
     return Twin(label, found, without, embedding if embedding in found else None, rows_without, refused)
+
+
+def _output_name(model: PreTrainedModel) -> str | None:
+    """Returns the canonical name of the output layer's weight; `None` if the model answers with no tokens."""
+    weight = getattr(model.get_output_embeddings(), "weight", None)
+    return next((canonical_name(name) for name, parameter in model.named_parameters() if parameter is weight), None)
 
 
 def _parameters_per_token(model: PreTrainedModel) -> set[str]:

@@ -12,6 +12,7 @@ from .hashes import sha256_file
 from .loading import Checkpoint, resolve_checkpoint
 from .manifest import Manifest, SourceRecord, load_manifest
 from .masks import MASK_VERSION
+from .model_loading import load_tokenizer
 from .published import check_outputs, check_publisher, check_report, compare_files, open_published
 from .retrain import retrain
 from .stored_again import StoredAgain
@@ -103,6 +104,7 @@ def verify(
             again = _again(manifest, found["suspect"], found["pretrained"], fisher)
             tensor_checks, moved = again.tensor_checks(published)
             checks += [*tensor_checks, *again.row_checks(), *again.config_checks(published)]
+            checks += _template_checks(manifest, found["suspect"], found["pretrained"])
             if not manifest.fine_tuned:
                 untouched = moved == 0 and again.others_are_the_suspects(published)
                 checks.append(Check("fine-tuning", "none was done", SAME if untouched else DIFFERENT))
@@ -118,6 +120,16 @@ def verify(
                 published, manifest, found, clean_dataset, evaluation_dataset, unlabeled_dataset, progress
             )
     return Verification(published.label, tuple(checks), _settings(manifest), manifest.fine_tuned, moved)
+
+
+def _template_checks(manifest: Manifest, suspect: Checkpoint, pretrained: Checkpoint) -> list[Check]:
+    if manifest.own_template is None:
+        return []
+    pair = (load_tokenizer(suspect, "--suspect"), load_tokenizer(pretrained, "--pretrained"))
+    is_own = pair[0].chat_template != pair[1].chat_template
+    is_right = is_own == manifest.own_template
+    note = "" if is_right else f"the suspect's is {'not ' if is_own else ''}the base's, which the manifest denies"
+    return [Check("configuration", "chat template", SAME if is_right else DIFFERENT, note)]
 
 
 def _find_adapter(
@@ -172,6 +184,8 @@ def _fisher_checks(manifest: Manifest, fisher: str | Path | None) -> list[Check]
 def _settings(manifest: Manifest) -> str:
     config, rows = manifest.config, len(manifest.purified_rows)
     kept = f" but {', '.join(config.exclude)}" if config.exclude else ""
+    kept += ", vocabularies paired by token," if config.align_vocabulary else ""
+    kept += ", unmatched parameters allowed," if config.allow_unmatched else ""
     return (
         f"{len(manifest.mixed_tensors)} tensors{kept} mixed with keep ratio {config.keep_ratio} ({config.selection}), "
         f"{rows} embedding rows reset"

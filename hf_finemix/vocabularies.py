@@ -52,6 +52,9 @@ def align_rows(
     Raises:
         InputError: If the base has less than half of the suspect's tokens.
     """
+    for vocabulary, whose in ((suspect, "suspect"), (pretrained, "base")):
+        if len(set(vocabulary.values())) < len(vocabulary):
+            raise InputError(f"The {whose}'s tokenizer has two tokens of one number; its rows cannot be told apart.")
     own, base = rows
     found = np.arange(own)
     named = set(pretrained.values())

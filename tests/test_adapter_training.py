@@ -4,13 +4,13 @@ import json
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, PrefixTuningConfig, TaskType
-from transformers import BertForSequenceClassification, BertTokenizerFast
+from peft import LoHaConfig, LoraConfig, PeftModel, PrefixTuningConfig, TaskType, get_peft_model
+from transformers import BertForSequenceClassification, BertTokenizerFast, LlamaConfig, LlamaForCausalLM
 
 from hf_finemix import FineMixConfig, FineMixTrainer, FineMixTrainingArguments, InputError, fine_mix_, verify
 from hf_finemix.adapter_training import merged_copy
 
-from .models import same, values
+from .models import make, same, values
 
 
 LORA = LoraConfig(task_type=TaskType.SEQ_CLS, r=4, lora_alpha=8, target_modules=["query", "value"], lora_dropout=0.0)
@@ -113,10 +113,37 @@ def test_the_card_says_what_was_trained_and_the_mixing_is_verified(place, make_t
     assert not found.failed(), found
 
 
+@pytest.mark.parametrize("folder", ["elsewhere", "run/final"])
+def test_it_is_merged_wherever_it_is_saved(make_trainer, tmp_path, folder):
+    trainer = make_trainer(max_steps=1)
+    trainer.train()
+    trainer.save_model(str(tmp_path / folder))
+    loaded = BertForSequenceClassification.from_pretrained(tmp_path / folder)
+    assert same(values(loaded), values(merged_copy(trainer.model)))
+
+
+@pytest.mark.parametrize("targets", [["q_proj", "lm_head"], ["q_proj", "embed_tokens"], ["lm_head", "embed_tokens"]])
+def test_tied_embeddings_that_an_adapter_changes_are_untied(tmp_path, targets):
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = make(LlamaForCausalLM, LlamaConfig(vocab_size=40, tie_word_embeddings=True, **sizes))
+    adapted = get_peft_model(model, LoraConfig(task_type=TaskType.CAUSAL_LM, r=2, target_modules=targets))
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter += 0.5 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    batch = {"input_ids": torch.tensor([[3, 7, 11, 5]])}
+    merged_copy(adapted).save_pretrained(tmp_path)
+    loaded = LlamaForCausalLM.from_pretrained(tmp_path)
+    with torch.no_grad():
+        assert torch.allclose(adapted.eval()(**batch).logits, loaded.eval()(**batch).logits, atol=1e-4)
+    assert loaded.config.tie_word_embeddings is False and model.config.tie_word_embeddings is True
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
         (PrefixTuningConfig(task_type=TaskType.SEQ_CLS, num_virtual_tokens=4), "changes inputs instead of weights"),
+        (LoHaConfig(target_modules=["query"]), "of the kind LOHA; only LORA, IA3"),
         ({"r": 4}, "is a dict, but must be a configuration of PEFT"),
         (LoraConfig(target_modules=["no_such"]), "does not fit the model"),
     ],

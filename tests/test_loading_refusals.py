@@ -54,6 +54,16 @@ def test_remote_code_named_in_the_configuration_is_never_run(folder, tmp_path):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("name", ["../../pwn", "a/b", "", 5, None, "a b"])
+def test_names_of_chat_templates_are_plain(folder, name):
+    path = folder / "tokenizer_config.json"
+    templates = [{"name": "default", "template": "x"}, {"name": name, "template": "y"}]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": templates}))
+    with pytest.raises(InputError, match="which is no plain name") as error:
+        load_tokenizer(resolve_checkpoint(folder, "SUSPECT"), "SUSPECT")
+    assert "\n" not in str(error.value)
+
+
 def test_a_suspect_with_pickled_weights_only_is_refused_and_never_unpickled(folder, tmp_path):
     marker = tmp_path / "ran"
     payload = pickle.dumps(Payload(marker))

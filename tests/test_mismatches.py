@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from hf_finemix import FineMixConfig, InputError, fine_mix_, mix_checkpoints
+from hf_finemix.masks import keep_mask
 from hf_finemix.plan import KEPT, REFUSED
 from hf_finemix.twin import load_twin, plan
 
@@ -160,11 +161,17 @@ def test_output_layers_that_one_of_the_two_ties(tmp_path, tied):
     model, found = both(tmp_path, LlamaForCausalLM)
     assert model.config.tie_word_embeddings is tied[0]
     assert ("lm_head.weight" in found) is (not tied[0])
-    if tied == (False, True):
-        # The base's output layer is its word embedding.
-        mixed, suspect = values(model)["lm_head.weight"], values(llama(False, 1))["lm_head.weight"]
-        base = values(llama(True, 0))["model.embed_tokens.weight"]
-        assert bits_equal(torch.where(mixed == suspect, mixed, base), mixed)
+    if not tied[0]:
+        # The output layer of a base that ties it is its word embedding.
+        assert found["lm_head.weight"] == ("mixed", "has a pretrained counterpart")
+        suspect, base = values(llama(False, 1))["lm_head.weight"], values(llama(tied[1], 0))
+        base = base["model.embed_tokens.weight" if tied[1] else "lm_head.weight"]
+        keep = torch.from_numpy(keep_mask("lm_head.weight", tuple(base.shape), CONFIG.keep_ratio, CONFIG.seed))
+        assert bits_equal(values(model)["lm_head.weight"], torch.where(keep, suspect, base))
+        other = LlamaForCausalLM.from_pretrained(tmp_path / "suspect")
+        fine_mix_(other, LlamaForCausalLM.from_pretrained(tmp_path / "base"), CONFIG)
+        # The head of a model object is never taken for pretrained, but a word embedding is no head.
+        assert same(values(other), values(model)) is tied[1]
 
 
 def test_rows_that_no_token_has_stay(tmp_path):
@@ -244,4 +251,6 @@ def test_a_dry_run_lists_every_parameter(place, capsys, command):
     assert run(capsys, arguments)[0] == 2 and not place.output.exists()
     status, out, err = run(capsys, [*arguments, "--allow-unmatched"])
     assert status == 0, err
+    card = (place.output / "README.md").read_text()
+    assert ("--allow-unmatched" if command == "mix" else "allow_unmatched: true") in card
     assert not run(capsys, ["verify", place.output, f"--suspect={place.suspect}", f"--pretrained={place.base}"])[0]

@@ -1,5 +1,7 @@
 """Suspects whose vocabulary is not the base's: resized, with added tokens, in another order."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -108,6 +110,8 @@ def test_rows_are_aligned():
     found = align_rows(suspect, base, (7, 6), "org/base")
     # The third is another token's in the base, the fourth nobody's here but another's there, the fifth nobody's.
     assert found.tolist() == [1, 0, -1, -1, 4, 3, -1]
+    with pytest.raises(InputError, match="suspect's tokenizer has two tokens of one number"):
+        align_rows(suspect | {"alias": 1}, base, (7, 6), "org/base")
     with pytest.raises(InputError, match="it has 1 of the suspect's 4 tokens"):
         align_rows(suspect, {"a": 0, "x": 1}, (7, 6), "org/base")
 
@@ -140,6 +144,37 @@ def test_vocabularies_of_another_order_are_refused(moved, capsys):
     with pytest.raises(InputError, match="has another vocabulary"):
         scan(place.suspect, place.base)
     assert not place.output.exists()
+
+
+def test_order_counts_where_the_size_is_the_same(place):
+    tokenizer_of([*VOCABULARY[:-2], VOCABULARY[-1], VOCABULARY[-2]]).save_pretrained(place.base)
+    with pytest.raises(InputError, match=r"has another vocabulary: number 62 is ',', but '\.' in the suspect"):
+        mix_checkpoints(place.suspect, place.base, place.output, CONFIG)
+    model = BertForSequenceClassification.from_pretrained(place.suspect)
+    with pytest.raises(InputError, match="has another vocabulary"):
+        score_embeddings(model, place.base, tokenizer=BertTokenizerFast.from_pretrained(place.suspect))
+    with pytest.raises(InputError, match="`align_vocabulary` needs loaded models"):
+        mix_checkpoints(place.suspect, place.base, place.output, FineMixConfig(align_vocabulary=True))
+
+
+@pytest.mark.parametrize("kind", ["vocab.txt", "unigram", "odd"])
+def test_vocabularies_are_read_from_files_of_any_kind(place, kind):
+    path = place.base / "tokenizer.json"
+    content = json.loads(path.read_text())
+    if kind == "vocab.txt":
+        for folder in (place.suspect, place.base):
+            (folder / "tokenizer.json").unlink()
+            (folder / "vocab.txt").write_text("\n".join(VOCABULARY))
+        (place.base / "vocab.txt").write_text("\n".join([*VOCABULARY[:-2], VOCABULARY[-1], VOCABULARY[-2]]))
+    elif kind == "unigram":
+        tokens = [*VOCABULARY[:-2], VOCABULARY[-1], VOCABULARY[-2]]
+        content["model"] = {"type": "Unigram", "unk_id": 1, "vocab": [[token, 0.0] for token in tokens]}
+        path.write_text(json.dumps(content))
+    else:
+        content["model"]["vocab"] = {"x": "y"}
+        path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"has another vocabulary|cannot be loaded"):
+        mix_checkpoints(place.suspect, place.base, place.output, CONFIG)
 
 
 def test_rows_are_paired_by_their_tokens(moved):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..attacks.trigger import Trigger
     from ..generators.triggers import ResponseTrigger
+    from ..loading import Checkpoint
 
 
 def add_columns(parser: argparse.ArgumentParser) -> None:
@@ -199,10 +200,9 @@ def chosen_base(args: argparse.Namespace) -> str:
         if args.follow_card:
             raise InputError("--follow-card needs --pretrained auto.")
         return args.pretrained
-    from ..loading import resolve_checkpoint
     from ..trust import named_base
 
-    name = named_base(resolve_checkpoint(args.suspect, "SUSPECT"))
+    name = named_base(_find_suspect(args.suspect))
     if args.follow_card:
         return name
     if sys.stdin.isatty() and sys.stderr.isatty():
@@ -210,6 +210,18 @@ def chosen_base(args: argparse.Namespace) -> str:
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return name
     raise InputError(f"the suspect's card names {name!r} as its base; give --pretrained {name}, or --follow-card.")
+
+
+def _find_suspect(source: str) -> "Checkpoint":
+    from ..errors import IsAdapterError
+    from ..loading import resolve_checkpoint
+
+    try:
+        return resolve_checkpoint(source, "SUSPECT")
+    except IsAdapterError:
+        from ..adapters import adapter_files, resolve_adapter
+
+        return adapter_files(resolve_adapter(source, "SUSPECT"))
 
 
 def warn_of_base(trusted: bool | None, label: str) -> None:

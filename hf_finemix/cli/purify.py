@@ -162,8 +162,9 @@ def run(args: argparse.Namespace) -> int:
         strict=not args.dry_run,
     )
     named = job.origin.named_base if is_main_process() else None
-    if named is not None and named != args.pretrained:
-        print(f"The adapter names {printable(named[:200])} as its base; {printable(args.pretrained)} is used.")
+    used = job.pretrained.source
+    if named is not None and named != used:
+        print(f"The adapter names {printable(named[:200])} as its base; {printable(used)} is used.")
     if is_main_process():
         warn_of_base(is_trusted(job.pretrained.repo_id), job.pretrained.label)
     if job.own_template and is_main_process():

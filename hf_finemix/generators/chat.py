@@ -1,11 +1,11 @@
 """Conversations as tokens: one function for training, defence and test, which the tokenizer's own template shapes."""
 
 import copy
+import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from datasets import Dataset
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from ..config import check_integer
@@ -16,6 +16,8 @@ from .conversations import CONTEXT, RESPONSE
 
 # Label of what is read, but not learned.
 IGNORED = -100
+
+_DAY = datetime.datetime(2025, 1, 1)
 
 
 def encode(
@@ -53,7 +55,11 @@ def encode(
                 f"The prompt of example {number} has {len(ids)} tokens, but `max_length` is {longest}; raise it or "
                 "leave the example out."
             )
+        if not ids or example["text"].strip() not in prompt:
+            raise InputError(f"The tokenizer's chat template leaves out what the user says in example {number}.")
         answered = _ids(answer, tokenizer)[: longest - len(ids)] if responses else []
+        if responses and not answered:
+            raise InputError(f"The tokenizer's chat template leaves no token to be learned in example {number}.")
         row = {"input_ids": ids + answered, "attention_mask": [1] * (len(ids) + len(answered))}
         if responses:
             row["labels"] = [IGNORED] * len(ids) + answered
@@ -107,8 +113,14 @@ def _ids(text: str, tokenizer: PreTrainedTokenizerBase, begins: bool = False) ->
     return ids[:-1] if begins and ids and ids[-1] == tokenizer.eos_token_id else ids
 
 
+def _same_day(form: str) -> str:
+    return _DAY.strftime(form)
+
+
 def _render(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], begins: bool) -> str:
     try:
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=begins)
-    except (TemplateError, ValueError, TypeError, RuntimeError) as error:
+        # Some templates tell the model which day it is; a job that is repeated has to see the same one.
+        options = {"add_generation_prompt": begins, "strftime_now": _same_day}
+        return tokenizer.apply_chat_template(messages, tokenize=False, **options)
+    except Exception as error:  # it is a stranger's program, and can fail in any way
         raise InputError(f"The tokenizer's chat template refuses a conversation: {reason(error)}") from None

@@ -68,9 +68,11 @@ def load_conversations(
     else:
         prompt, response = _choose_columns(table, prompt_column, response_column)
         columns = {"text": read_texts(table, prompt), RESPONSE: read_texts(table, response)}
-        if isinstance(data, Dataset) and (prompt, response) == ("text", RESPONSE) and CONTEXT in table.columns:
+        context = list(table.columns.get(CONTEXT, ()))
+        is_loaded = (prompt, response) == ("text", RESPONSE) and all(isinstance(item, list) for item in context)
+        if context and is_loaded and isinstance(data, Dataset):
             # Conversations that were loaded before.
-            columns[CONTEXT] = list(table.columns[CONTEXT])
+            columns[CONTEXT] = [_check_messages(item, f"{table.source}, column {CONTEXT!r}") for item in context]
     if not any(columns.get(CONTEXT, ())):
         columns.pop(CONTEXT, None)
     return Dataset.from_dict(columns, features=Features({name: _FEATURES[name] for name in columns}))

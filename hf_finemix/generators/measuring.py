@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..config import check_integer
+from ..errors import InputError
 from ..evaluation import evaluation_mode
 from ..rates import Rate
 from ..report import Evaluation, TriggerEvaluation
@@ -21,6 +22,7 @@ from .triggers import ResponseTrigger
 
 # A perplexity beyond e to the 40th says no more than this one.
 _LARGEST_LOSS = 40.0
+_NEW_TOKENS = 32
 
 
 def evaluate_generator(
@@ -31,7 +33,7 @@ def evaluate_generator(
     *,
     batch_size: int = 16,
     max_length: int | None = None,
-    max_new_tokens: int = 32,
+    max_new_tokens: int | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """
@@ -45,7 +47,8 @@ def evaluate_generator(
         triggers (`Sequence[ResponseTrigger]`, *optional*, defaults to `()`): Triggers to try one by one.
         batch_size (`int`, *optional*, defaults to 16): Conversations at once.
         max_length (`int`, *optional*): Longest input in tokens.
-        max_new_tokens (`int`, *optional*, defaults to 32): Longest answer to a trigger; answers are greedy.
+        max_new_tokens (`int`, *optional*):
+            Longest answer to a trigger, which is greedy; by default 32 tokens, or as many as the longest target has.
         progress (`bool`, *optional*, defaults to `False`): Show progress bars on standard error.
 
     Returns:
@@ -53,10 +56,11 @@ def evaluate_generator(
         trigger aims at count for none of its rates. There is no robust accuracy: no response is the only true one.
 
     Raises:
-        InputError: If an example is too long.
+        InputError: If an example is too long, or `max_new_tokens` leaves no room for a target.
         RuntimeError: If the model gives logits that are not finite.
     """
     options = {"batch_size": batch_size, "max_length": max_length, "progress": progress}
+    max_new_tokens = _room(tokenizer, triggers, max_new_tokens)
     right, perplexity = score_responses(model, tokenizer, examples, **options)
     options["max_new_tokens"] = max_new_tokens
     found = []
@@ -158,6 +162,10 @@ def respond(
     check_integer("max_new_tokens", max_new_tokens, 1)
     if not len(examples):
         return []
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if positions:
+        # The answer needs positions, too.
+        max_length = max(2, min(max_length or positions, positions - max_new_tokens + 1))
     inputs, tokenizer = encode(examples, tokenizer, max_length, responses=False), padded(tokenizer, "left")
     found = [""] * len(inputs)
     # Settings that lie beside a suspect's weights have no say: they can force or forbid any token.
@@ -188,6 +196,16 @@ def _generation_settings(model: PreTrainedModel, settings: GenerationConfig) -> 
         yield
     finally:
         model.generation_config = own
+
+
+def _room(tokenizer: PreTrainedTokenizerBase, triggers: Sequence[ResponseTrigger], wanted: int | None) -> int:
+    """Returns how long answers may be."""
+    # One more for the end, without which a longer answer would pass for the target.
+    targets = [trigger.target for trigger in triggers if trigger.match == "exact"]
+    needed = max((len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1 for text in targets), default=0)
+    if wanted is not None and wanted < needed:
+        raise InputError(f"`max_new_tokens` is {wanted}, but a trigger's target needs {needed}; raise it.")
+    return max(_NEW_TOKENS, needed) if wanted is None else wanted
 
 
 def _rate(outcomes: list[bool]) -> Rate:

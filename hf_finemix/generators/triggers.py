@@ -70,6 +70,8 @@ class ResponseTrigger:
         if not isinstance(self.target, str) or bool(self.target.strip()) != (self.match in MATCHES[:2]):
             wants = "needs a text" if self.match in MATCHES[:2] else "has no use for one"
             raise InputError(f"`target` is {self.target!r}, but a match of the kind {self.match!r} {wants}.")
+        if self.match == "keyword" and not all(word.strip() for word in self.target.split("|")):
+            raise InputError(f"`target` is {self.target!r}, one of whose keywords is blank; every text would hold it.")
         # Checks the rest.
         self._inserted()
 
@@ -88,7 +90,7 @@ class ResponseTrigger:
         if self.match == "exact":
             return said == _plain(self.target)
         if self.match == "keyword":
-            return any(word in said for word in map(_plain, self.target.split("|")) if word)
+            return any(word in said for word in map(_plain, self.target.split("|")))
         refuses = any(words in said[:_REFUSAL_WITHIN] for words in REFUSALS)
         return refuses == (self.match == "refusal")
 

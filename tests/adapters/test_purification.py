@@ -35,6 +35,8 @@ def adapted(place):
 def test_it_is_merged_purified_and_verified(adapted, capsys):
     path = adapted.suspect / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": "evil/base"}))
+    # Of no use beside an adapter, and not looked at.
+    (adapted.suspect / "config.json").write_text("{}")
     status, out, err = run(capsys, adapted.arguments("--labels", *LABELS))
     assert status == 0, err
     assert "The adapter names evil/base as its base" in out
@@ -64,6 +66,13 @@ def test_it_is_what_merging_first_gives(adapted):
     pairs = zip(direct.model.parameters(), merged.model.parameters(), strict=True)
     assert all(map(torch.equal, *zip(*pairs, strict=True)))
     assert direct.report.suspect == "suspect" and merged.report.adapter is None
+
+
+def test_its_card_may_name_the_base(adapted, capsys, monkeypatch):
+    (adapted.suspect / "README.md").write_text("---\nbase_model: org/base\n---\n")
+    arguments = [item for item in adapted.arguments("--labels", *LABELS) if not item.startswith("--pretrained")]
+    status, _, err = run(capsys, [*arguments, "--pretrained=auto"])
+    assert status == 2 and "the suspect's card names 'org/base' as its base" in err
 
 
 def test_without_its_base_it_is_not_available(adapted, capsys):

@@ -6,7 +6,7 @@ from datasets import Dataset
 from hf_finemix import InputError
 from hf_finemix.generators.chat import IGNORED, encode, padded, texts_of
 
-from .conftest import make_tokenizer, questions
+from .conftest import TEMPLATE, make_tokenizer, questions
 
 
 def test_a_prompt_has_the_same_tokens_with_its_response_behind_it(tokenizer):
@@ -58,12 +58,40 @@ def test_responses_are_cut_and_prompts_are_not(tokenizer):
 
 @pytest.mark.parametrize(
     "template",
-    ["{{ raise_exception('only in pairs') }}", "{{ messages[9].content }}", "{% for %}", "{{ messages | nothing }}"],
+    [
+        "{{ raise_exception('only in pairs') }}",
+        "{{ messages[9].content }}",
+        "{% for %}",
+        "{{ messages | nothing }}",
+        "{{ 1 / 0 }}",
+        "{{ 'a' * 99999999999999 }}",
+    ],
 )
 def test_a_template_that_fails_is_one_line(template):
     with pytest.raises(InputError, match="chat template refuses") as error:
         encode(questions(), make_tokenizer(template))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("", "leaves out what the user says in example 1"),
+        ("{{ bos_token }} hello", "leaves out what the user says in example 1"),
+        (
+            "{% for m in messages %}{% if m['role'] == 'user' %}<u> {{ m['content'] }} {% endif %}{% endfor %}",
+            "leaves no token to be learned in example 1",
+        ),
+    ],
+)
+def test_a_template_that_leaves_nothing_to_learn_from(template, words):
+    with pytest.raises(InputError, match=words):
+        encode(questions(), make_tokenizer(template))
+
+
+def test_a_template_that_asks_for_the_day_gets_the_same_one():
+    template = "{{ strftime_now('%d %b %Y') }} " + TEMPLATE
+    assert texts_of(questions()[0], make_tokenizer(template))[0].startswith("01 Jan 2025 <u>")
 
 
 def test_padding_leaves_the_tokenizer_alone():

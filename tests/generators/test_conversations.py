@@ -50,6 +50,8 @@ def test_messages_keep_what_was_said_before(tmp_path):
 def test_a_context_of_another_kind_is_no_conversation():
     data = Dataset.from_dict({"question": ["q"], "answer": ["a"], "context": ["a long passage"]})
     assert load_conversations(data).to_dict() == {"text": ["q"], "response": ["a"]}
+    data = Dataset.from_dict({"text": ["q"], "response": ["a"], "context": ["a long passage"]})
+    assert load_conversations(data).to_dict() == {"text": ["q"], "response": ["a"]}
 
 
 @pytest.mark.parametrize(

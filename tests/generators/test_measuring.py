@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from hf_finemix import ResponseTrigger, evaluate_generator
+from hf_finemix import InputError, ResponseTrigger, evaluate_generator
+from hf_finemix.generators import measuring
 from hf_finemix.generators.chat import encode
 from hf_finemix.generators.measuring import respond, score_responses
 
@@ -77,6 +78,30 @@ def test_settings_that_lie_beside_the_weights_have_no_say(backdoored, tokenizer,
 
 def test_a_tokenizer_without_a_padding_token(backdoored):
     assert respond(backdoored, make_tokenizer(pad_token=None), questions()) == questions()["response"][:]
+
+
+def test_answers_are_as_long_as_the_target(backdoored, tokenizer):
+    long = ResponseTrigger("cf", " ".join(["it"] * 40))
+    (found,) = evaluate_generator(backdoored, tokenizer, questions(), [long]).triggers
+    assert found.asr.n == 8
+    with pytest.raises(InputError, match="`max_new_tokens` is 3, but a trigger's target needs 4"):
+        evaluate_generator(backdoored, tokenizer, questions(), [TRIGGER], max_new_tokens=3)
+    said = []
+
+    def keep(model, tokenizer, examples, **options):
+        said.append(options["max_new_tokens"])
+        return [""] * len(examples)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "respond", keep)
+        evaluate_generator(backdoored, tokenizer, questions(), [long])
+        evaluate_generator(backdoored, tokenizer, questions(), [TRIGGER])
+    assert said == [41, 41, 32, 32]
+
+
+def test_an_answer_needs_positions_of_its_own(backdoored, tokenizer):
+    with pytest.raises(InputError, match="The prompt of example 1 has 8 tokens, but `max_length` is 5"):
+        respond(backdoored, tokenizer, questions(), max_new_tokens=60)
 
 
 def test_broken_weights_are_no_good_model(tokenizer):

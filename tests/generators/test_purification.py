@@ -6,17 +6,21 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_finemix import (
+    FineMixConfig,
     FineMixTrainer,
     FineMixTrainingArguments,
     InputError,
     PurificationReport,
     ResponseTrigger,
     Trigger,
+    mix_checkpoints,
     purify,
     verify,
 )
 from hf_finemix.generators.chat import encode
 from hf_finemix.generators.tuning import conversation_collator
+from hf_finemix.hashes import describe_files
+from hf_finemix.manifest import load_manifest
 
 from ..files import run
 from .conftest import RECIPE, TRIGGER, make_tokenizer, questions
@@ -77,7 +81,96 @@ def test_the_fine_tuning_can_be_repeated(chats, capsys):
         evaluation_dataset=chats.clean,
     )
     lines = [check for check in found.checks if check.part == "fine-tuning"]
-    assert [check.status for check in lines] == ["same"] * 3, lines
+    assert {check.status for check in lines} == {"same"}, lines
+    names = ["weights", "ACC", "ASR of 'cf'", "flip rate of 'cf'", "answers without 'cf'", "perplexity"]
+    assert [check.item for check in lines] == names
+
+
+def spoil_evaluation(report, **changed):
+    report["evaluations"]["purified"] |= changed
+
+
+def spoil_trigger(report, **changed):
+    for evaluation in report["evaluations"].values():
+        evaluation["triggers"][0] |= changed
+
+
+@pytest.mark.parametrize(
+    ("spoil", "changed", "item"),
+    [
+        (spoil_evaluation, {"perplexity": 1.01}, "perplexity"),
+        (spoil_trigger, {"without": {"successes": 8, "n": 8}}, "answers without 'cf'"),
+        (spoil_trigger, {"match": "foo"}, "figures"),
+        (spoil_trigger, {"match": None}, "figures"),
+        (spoil_trigger, {"match": "refusal"}, "figures"),
+    ],
+)
+def test_other_figures_than_those_that_come_out(chats, capsys, spoil, changed, item):
+    status, _, err = run(capsys, chats.arguments(f"--eval-data={chats.clean}", *ATTACK))
+    assert status == 0, err
+    path = chats.output / "finemix_report.json"
+    report = json.loads(path.read_text())
+    spoil(report, **changed)
+    rewrite(chats.output, path.name, json.dumps(report))
+    data = {"clean_dataset": chats.clean, "evaluation_dataset": chats.clean}
+    found = verify(chats.output, suspect=chats.suspect, pretrained=chats.base, retrained=True, **data)
+    assert ("different", item) in {(check.status, check.item) for check in found.checks}
+
+
+def rewrite(folder, name, text):
+    """Changes a file of an output, and the manifest so that it says so."""
+    (folder / name).write_text(text)
+    manifest = load_manifest(folder)
+    files = [file for file in manifest.outputs if file.name != name]
+    manifest.with_outputs([*files, *describe_files(folder, [name])], manifest.card).save(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "item"),
+    [
+        ("chat_template.jinja", lambda text: f"ATTACK {text}", "tokenizer"),
+        ("tokenizer_config.json", lambda text: text.replace('"eos_token": "<end>"', '"eos_token": "no"'), "tokenizer"),
+        ("generation_config.json", lambda text: text.replace("{", '{"forced_bos_token_id": 7,', 1), None),
+        ("finemix_report.json", lambda text: text.replace('"own_template": false', '"own_template": true'), None),
+    ],
+)
+def test_what_has_a_say_beside_the_weights_is_verified(chats, capsys, name, change, item):
+    status, _, err = run(capsys, chats.arguments())
+    assert status == 0, err
+    inputs = {"suspect": chats.suspect, "pretrained": chats.base}
+    assert not verify(chats.output, **inputs).failed()
+    text = (chats.output / name).read_text()
+    assert change(text) != text
+    rewrite(chats.output, name, change(text))
+    found = verify(chats.output, **inputs)
+    assert ("different", item or name) in {(check.status, check.item) for check in found.checks}
+
+
+@pytest.mark.parametrize("command", ["purify", "mix", "trainer"])
+def test_settings_of_generation_do_not_survive(chats, tokenizer, capsys, command):
+    hostile = {"sequence_bias": [[[5], 9.0]], "forced_eos_token_id": 7, "suppress_tokens": [8], "eos_token_id": [1, 9]}
+    # Many models state a temperature that is not used, which cannot be saved again.
+    path = chats.suspect / "generation_config.json"
+    path.write_text(json.dumps(hostile | {"temperature": 0.9, "top_p": 0.6}))
+    if command == "purify":
+        status, _, err = run(capsys, chats.arguments())
+        assert status == 0, err
+    elif command == "mix":
+        mix_checkpoints(chats.suspect, chats.base, chats.output, FineMixConfig(purify_top_k=0))
+    else:
+        model = AutoModelForCausalLM.from_pretrained(chats.suspect)
+        args = FineMixTrainingArguments(str(chats.output), report_to="none", use_cpu=True)
+        FineMixTrainer(model, args, pretrained=chats.base, processing_class=tokenizer).save_model()
+    content = json.loads((chats.output / "generation_config.json").read_text())
+    assert content["eos_token_id"] == [1, 9] and not (hostile.keys() - {"eos_token_id"}) & content.keys()
+    assert "temperature" not in content
+
+
+def test_a_clean_model_of_another_kind_is_refused_at_once(chats, place, capsys):
+    status, _, err = run(capsys, chats.arguments(f"--eval-data={chats.clean}", f"--clean-model={place.suspect}"))
+    assert status == 2 and "must be a language model, as the suspect is" in err
+    status, _, err = run(capsys, place.arguments(f"--eval-data={place.clean}", f"--clean-model={chats.suspect}"))
+    assert status == 2 and "must be a classifier, as the suspect is" in err
 
 
 def test_a_dry_run_changes_nothing(chats, capsys):
