@@ -1,7 +1,6 @@
 """Conversations as tokens: one function for training, defence and test, which the tokenizer's own template shapes."""
 
 import copy
-import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from .conversations import CONTEXT, RESPONSE
 # Label of what is read, but not learned.
 IGNORED = -100
 
-_DAY = datetime.datetime(2025, 1, 1)
+_DAY = "01 Jan 2025"
 
 
 def encode(
@@ -113,14 +112,10 @@ def _ids(text: str, tokenizer: PreTrainedTokenizerBase, begins: bool = False) ->
     return ids[:-1] if begins and ids and ids[-1] == tokenizer.eos_token_id else ids
 
 
-def _same_day(form: str) -> str:
-    return _DAY.strftime(form)
-
-
 def _render(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], begins: bool) -> str:
     try:
         # Some templates tell the model which day it is; a job that is repeated has to see the same one.
-        options = {"add_generation_prompt": begins, "strftime_now": _same_day}
+        options = {"add_generation_prompt": begins, "date_string": _DAY}
         return tokenizer.apply_chat_template(messages, tokenize=False, **options)
     except Exception as error:  # it is a stranger's program, and can fail in any way
         raise InputError(f"The tokenizer's chat template refuses a conversation: {reason(error)}") from None

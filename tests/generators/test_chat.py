@@ -90,7 +90,9 @@ def test_a_template_that_leaves_nothing_to_learn_from(template, words):
 
 
 def test_a_template_that_asks_for_the_day_gets_the_same_one():
-    template = "{{ strftime_now('%d %b %Y') }} " + TEMPLATE
+    # As Llama's does.
+    day = "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+    template = day + "{{ date_string }} " + TEMPLATE
     assert texts_of(questions()[0], make_tokenizer(template))[0].startswith("01 Jan 2025 <u>")
 
 
