@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers.modeling_utils import is_fsdp_enabled, is_local_dist_rank_0
 
 from .checks import check_model, check_not_mixed
 from .config import FineMixConfig
@@ -41,9 +42,12 @@ def prepare(
     args: TrainingArguments,
     pretrained: Pretrained,
     tokenizer: PreTrainedTokenizerBase | None,
-) -> Prepared:
+) -> Prepared | None:
     """
     Loads the twin of a model and scores its word embeddings, which must happen before the mixing.
+
+    Under FSDP with `cpu_ram_efficient_loading` one process of each machine holds the weights and mixes them; to the
+    others, where nothing is prepared, it sends what it made.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The suspect.
@@ -51,9 +55,14 @@ def prepare(
         pretrained (`str`, `Path`, `Checkpoint` or [`~transformers.PreTrainedModel`]): The base.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): Its tokenizer.
 
+    Returns:
+        [`Prepared`], *optional*: `None` in a process that is to be given its weights by another.
+
     Raises:
         InputError: If the model was mixed before or cannot be mixed, or the base does not fit.
     """
+    if isinstance(model, nn.Module) and awaits_weights(model):
+        return None
     if isinstance(args, FineMixTrainingArguments):
         config, source, allow_mixed = args.fine_mix_config(), args.frequencies, args.allow_mixed
     else:
@@ -74,6 +83,12 @@ def prepare(
             raise InputError(f"`frequencies` is {source!r}, which needs a tokenizer; pass it as `processing_class`.")
         scores = score_embeddings(model, twin, source, tokenizer=tokenizer, frequency_floor=config.frequency_floor)
     return Prepared(twin, config, scores, allow_mixed, source_name(source))
+
+
+def awaits_weights(model: nn.Module) -> bool:
+    """Tells whether another process of this machine holds a model's weights, and will send them."""
+    is_empty = is_fsdp_enabled() and not is_local_dist_rank_0()
+    return is_empty and all(parameter.is_meta for parameter in model.parameters())
 
 
 def find_tokenizer(arguments: dict[str, Any]) -> PreTrainedTokenizerBase | None:

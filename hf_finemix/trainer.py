@@ -63,7 +63,9 @@ class FineMixTrainer(Trainer):
         trainer_args, trainer_kwargs: Everything else that [`~transformers.Trainer`] takes.
 
     Attributes:
-        mix_report ([`~hf_finemix.plan.MixReport`]): What was done to each parameter.
+        mix_report ([`~hf_finemix.plan.MixReport`], *optional*):
+            What was done to each parameter; `None` in a process that is given its weights by another (FSDP with
+            `cpu_ram_efficient_loading`).
         purify_report ([`~hf_finemix.modeling.PurifyReport`]): Which embedding rows were reset.
         provenance ([`~hf_finemix.provenance.Provenance`]): Both, and sha256 of each mixed tensor; on the main process.
 
@@ -103,9 +105,10 @@ class FineMixTrainer(Trainer):
         self._pretrained = pretrained if model is None or isinstance(pretrained, Checkpoint) else None
         # Two steps, so that arguments which either of them refuses leave the model as it was.
         prepared = None if model is None else prepare(model, args, pretrained, self._tokenizer)
-        if prepared is not None and peft_config is not None:
+        if model is not None and peft_config is not None:
             # `Trainer` has to see the adapter.
-            self._fine_mix(model, prepared, pretrained, args)
+            if prepared is not None:
+                self._fine_mix(model, prepared, pretrained, args)
             model, prepared = add_adapter(model, peft_config), None
         super().__init__(model, args, *trainer_args, **trainer_kwargs)
         if args.fsdp and not (self.is_fsdp_enabled or self.is_fsdp_xla_enabled):
@@ -124,7 +127,8 @@ class FineMixTrainer(Trainer):
             self._hp_search_setup(trial)
         model = super().call_model_init(trial)
         prepared = prepare(model, self.args, self._pretrained, self._tokenizer)
-        self._fine_mix(model, prepared, self._pretrained, self.args)
+        if prepared is not None:
+            self._fine_mix(model, prepared, self._pretrained, self.args)
         return model if self._peft_config is None else add_adapter(model, self._peft_config)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:

@@ -11,7 +11,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from hf_finemix import FineMixTrainer, FineMixTrainingArguments, InputError, fine_mix_
+from hf_finemix import FineMixTrainer, FineMixTrainingArguments, InputError, fine_mix_, preparation
 
 from .models import same, values
 
@@ -47,6 +47,21 @@ def refused(suspect, error, match, make):
     assert suspect.config.to_dict() | {"use_cache": None} == config | {"use_cache": None}
     assert "finemix" not in config
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_who_is_given_weights_by_another_mixes_none(suspect, workplace, arguments, monkeypatch, is_first):
+    monkeypatch.setattr(preparation, "is_fsdp_enabled", lambda: True)
+    monkeypatch.setattr(preparation, "is_local_dist_rank_0", lambda: is_first)
+    found = preparation.prepare(suspect, arguments(), workplace.base, None)
+    assert found.twin.tensors
+    with torch.device("meta"):
+        empty = BertForSequenceClassification(suspect.config)
+    if is_first:
+        with pytest.raises(InputError, match="holds no data"):
+            preparation.prepare(empty, arguments(), workplace.base, None)
+    else:
+        assert preparation.prepare(empty, arguments(), workplace.base, None) is None
 
 
 def test_missing_base_is_refused(suspect, arguments):
