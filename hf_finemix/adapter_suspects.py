@@ -9,6 +9,7 @@ from .adapter_models import merge_adapter
 from .adapters import Adapter, adapter_files, resolve_adapter
 from .errors import InputError, IsAdapterError
 from .loading import Checkpoint, resolve_checkpoint
+from .model_loading import is_generator
 from .records import AdapterRecord
 
 
@@ -54,6 +55,19 @@ def resolve_suspect(
     if labels is not None:
         raise InputError(f"--labels are for adapters, but {argument} {str(source)!r} is a whole model.")
     return Suspect(found, found)
+
+
+def is_language_model(source: str | Path, argument: str) -> bool:
+    """
+    Tells whether a suspect answers in words, be it a whole model or an adapter, without loading it.
+
+    Raises:
+        InputError: If nothing is there, or it cannot be read safely.
+    """
+    try:
+        return is_generator(resolve_checkpoint(source, argument))
+    except IsAdapterError:
+        return resolve_adapter(source, argument).settings.task == "CAUSAL_LM"
 
 
 def merged_suspect(adapter: Adapter, pretrained: Checkpoint, labels: Sequence[str] | None) -> Suspect:

@@ -8,6 +8,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from .adapter_suspects import is_language_model
 from .attacks.trigger import Trigger
 from .card import DefenseCard
 from .card_figures import BASELINE
@@ -27,10 +28,10 @@ from .job_checks import check_distillation, check_kind, with_ratio
 from .loading import quiet_loading
 from .manifest import Manifest
 from .model_loading import is_generator, load_classifier, load_generator, load_tokenizer
-from .output import staged_folder
+from .output import check_output, staged_folder
 from .provenance import Sources
 from .publishing import Published, publish
-from .recipes import DEFAULT_CONFIG, DEFAULT_DISTILLATION, DEFAULT_RECIPE
+from .recipes import DEFAULT_DISTILLATION, DEFAULT_RECIPE, usual_settings
 from .report import Evaluation
 from .results import Distillation, PurificationReport, Recipe, environment
 from .search import search
@@ -76,8 +77,8 @@ def purify(
     output: str | Path | None = None,
     config: FineMixConfig | None = None,
     keep_ratio: float | str | None = None,
-    recipe: Recipe = DEFAULT_RECIPE,
-    distillation: Distillation = DEFAULT_DISTILLATION,
+    recipe: Recipe | None = None,
+    distillation: Distillation | None = None,
     unlabeled_dataset: str | Path | Dataset | None = None,
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
@@ -106,12 +107,13 @@ def purify(
         output (`str` or `Path`, *optional*):
             Folder to make, with weights, tokenizer, report, card and manifest. It appears whole or not at all.
         config ([`FineMixConfig`], *optional*):
-            Settings of mixing and purification; by default `FineMixConfig(keep_ratio=0.1)`.
+            Settings of mixing and purification; by default those of [`~hf_finemix.recipes.usual_settings`], which are
+            others for language models.
         keep_ratio (`float` or `str`, *optional*):
             The reserve ratio, instead of that of `config`; `"auto"` chooses it ([`~hf_finemix.search`]).
-        recipe ([`~hf_finemix.results.Recipe`], *optional*): Settings of the fine-tuning.
+        recipe ([`~hf_finemix.results.Recipe`], *optional*): Settings of the fine-tuning; by default as above.
         distillation ([`~hf_finemix.results.Distillation`], *optional*):
-            Settings of the step before it, which classifiers have.
+            Settings of the step before it, which classifiers have; by default as above.
         unlabeled_dataset (`str`, `Path` or `datasets.Dataset`, *optional*):
             Clean texts without labels, on which the suspect's answers teach the mixed model: what `clean_dataset` may
             be, or a .txt file with one text a line.
@@ -137,13 +139,18 @@ def purify(
     """
     if triggers and evaluation_dataset is None:
         raise InputError("`triggers` are given, but no `evaluation_dataset` to measure them on; give one.")
+    if output is not None:
+        # Before anything is fetched.
+        check_output(output)
+    usual = usual_settings(is_language_model(suspect, "SUSPECT"))
+    recipe, distillation = recipe or usual[1], distillation or usual[2]
     check_distillation(unlabeled_dataset is not None, distillation)
     job = prepare(
         suspect,
         pretrained,
         clean_dataset,
         output=output,
-        config=with_ratio(config or DEFAULT_CONFIG, keep_ratio),
+        config=with_ratio(config or usual[0], keep_ratio),
         text_columns=text_columns,
         label_column=label_column,
         evaluation_dataset=evaluation_dataset,

@@ -22,11 +22,21 @@ DEFAULT_RECIPE = Recipe(epochs=2, learning_rate=1e-5, batch_size=8, max_length=1
 # Compared with others in examples/benchmark/recipe.md.
 PLAIN_RECIPE = replace(DEFAULT_RECIPE, epochs=8, learning_rate=1e-4)
 NO_DISTILLATION = Distillation(epochs=0)
+# Of language models; compared with others in examples/benchmark/generator.md.
+GENERATOR_CONFIG = FineMixConfig(keep_ratio=0.3)
+GENERATOR_RECIPE = replace(DEFAULT_RECIPE, epochs=3, learning_rate=5e-5)
 
 # The seed of the masks is called `seed`, too.
 _TRAINING_SEED = "training_seed"
 _DISTILLATION = "distillation_"
 _LARGEST = 1 << 16
+
+
+def usual_settings(answers: bool) -> tuple[FineMixConfig, Recipe, Distillation]:
+    """Returns what `purify` does if nothing is said, to a language model or to a classifier."""
+    if answers:
+        return GENERATOR_CONFIG, GENERATOR_RECIPE, NO_DISTILLATION
+    return DEFAULT_CONFIG, DEFAULT_RECIPE, DEFAULT_DISTILLATION
 
 
 class _Dumper(yaml.SafeDumper):

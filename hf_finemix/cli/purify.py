@@ -65,7 +65,7 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         type=_ratio,
         metavar="R",
         help="share of the scalars that keep the suspect's value, from 0 to 1, or auto: choose it with held-out clean "
-        "data and a planted backdoor as positive control (default: 0.1)",
+        "data and a planted backdoor as positive control (default: 0.1; of a language model 0.3)",
     )
     parser.add_argument("--selection", choices=SELECTIONS, help="which scalars keep it (default: random)")
     parser.add_argument(
@@ -74,8 +74,15 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument(
         "--recipe", metavar="YAML", help="file with the settings of a card; options given here go before them"
     )
-    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the labelled data (default: 2)")
-    parser.add_argument("--learning-rate", type=float, metavar="LR", help="peak learning rate (default: 1e-5)")
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="passes over the clean data (default: 2; of a language model 3)"
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="LR",
+        help="peak learning rate (default: 1e-5; of a language model 5e-5)",
+    )
     parser.add_argument(
         "--distillation-epochs",
         type=int,
@@ -114,26 +121,24 @@ def run(args: argparse.Namespace) -> int:
     if args.clean_model and args.eval_data is None:
         raise InputError("--clean-model needs --eval-data, the examples to measure it on.")
 
+    from ..adapter_suspects import is_language_model
     from ..choices import AUTO
     from ..job import prepare
     from ..job_checks import check_distillation, check_kind
     from ..loading import CARD_FILE
-    from ..model_loading import is_generator
+    from ..output import check_output
     from ..pipeline import run as run_job
     from ..publishing import check_target
-    from ..recipes import (
-        DEFAULT_CONFIG,
-        DEFAULT_DISTILLATION,
-        DEFAULT_RECIPE,
-        NO_DISTILLATION,
-        full_name,
-        read_recipe,
-    )
+    from ..recipes import full_name, read_recipe, usual_settings
     from ..trust import is_trusted
     from .console import figures, printable, trials
 
     auto = args.keep_ratio == AUTO
-    config, recipe, distillation = DEFAULT_CONFIG, DEFAULT_RECIPE, DEFAULT_DISTILLATION
+    if args.output is not None:
+        # Before anything is fetched.
+        check_output(args.output)
+    answers = is_language_model(args.suspect, "SUSPECT")
+    config, recipe, distillation = usual_settings(answers)
     if args.recipe is not None:
         config, recipe, distillation = read_recipe(args.recipe, config, recipe, distillation)
     if auto:
@@ -143,7 +148,10 @@ def run(args: argparse.Namespace) -> int:
         distillation = _with_options(distillation, args, "distillation_")
     except InputError as error:
         raise InputError(full_name(error)) from None
-    check_distillation(args.unlabeled_data is not None, distillation)
+    check_kind((), answers, auto)
+    if answers:
+        _check_generator(args)
+    check_distillation(args.unlabeled_data is not None and not answers, distillation)
     if args.push_to_hub is not None and not args.dry_run:
         check_target(args.push_to_hub)
     job = prepare(
@@ -169,12 +177,7 @@ def run(args: argparse.Namespace) -> int:
         warn_of_base(is_trusted(job.pretrained.repo_id), job.pretrained.label)
     if job.own_template and is_main_process():
         print("hf-finemix: warning: the suspect's chat template is not that of the base; read it.", file=sys.stderr)
-    answers = is_generator(job.suspect)
-    check_kind((), answers, auto)
     triggers = make_triggers(args, job.model.config, answers)
-    if answers:
-        _check_generator(args)
-        distillation = NO_DISTILLATION
     if args.dry_run:
         if not is_main_process():
             return 0

@@ -252,3 +252,12 @@ def test_a_trainer_takes_conversations(chats, tokenizer, tmp_path):
     trainer.save_model()
     assert trainer.state.global_step == 3 and trainer.model_accepts_loss_kwargs
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "run").config.finemix
+
+
+def test_usual_settings_are_those_of_language_models(chats, capsys):
+    arguments = [item for item in chats.arguments() if not item.startswith("--epochs")]
+    status, out, err = run(capsys, [*arguments, "--dry-run"])
+    assert status == 0, err
+    assert "a share of 0.3 keeps the suspect's value" in out and "3 epochs, learning rate 5e-05" in out
+    report = purify(chats.suspect, chats.base, chats.clean, allow_unrelated=True).report
+    assert (report.config.keep_ratio, report.recipe.epochs, report.recipe.learning_rate) == (0.3, 3, 5e-5)
