@@ -339,7 +339,7 @@ def test_a_base_that_does_not_fit_leaves_the_model_as_it_is():
 def test_an_interrupted_mixing_does_not_pass_for_an_untouched_model(monkeypatch):
     model, base = make_pair("bert")
 
-    def interrupt(*arguments):
+    def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hf_finemix.modeling.mix_each_", interrupt)

@@ -74,7 +74,8 @@ def test_same_machine_gives_every_bit_and_every_figure(made, capsys):
     status, lines, others = verify(capsys, made, *data(made), "--strict")
     assert status == 0 and others == {"same"}
     assert {line["status"] for line in lines.values()} == {"same"}
-    assert set(lines) == {"weights", "ACC", "ASR of 'cf'", "ASR of 'mn'"}
+    figures = {f"{name} of '{word}'" for name in ("ASR", "flip rate") for word in ("cf", "mn")}
+    assert set(lines) == {"weights", "ACC"} | figures
     assert lines["weights"]["note"] == "bit by bit" and lines["weights"].get("distance", 0) == 0
     assert "(n=12)" in lines["ACC"]["note"] and "(n=6)" in lines["ASR of 'cf'"]["note"]
 
