@@ -218,7 +218,8 @@ def _build(
     embedding = word_embedding_name(model)
     pair = parameters.get(embedding), tensors.get(embedding)
     output = _output_name(model)
-    if is_tied and output not in (None, embedding) and output in absent and pair[1] is not None:
+    lacks_output = output not in (None, embedding) and (output in absent or output not in tensors)
+    if is_tied and lacks_output and pair[1] is not None:
         # Tuning untied it, and what it began as is the base's word embedding.
         tensors, absent = tensors | {output: pair[1]}, {name: why for name, why in absent.items() if name != output}
     rows = None
