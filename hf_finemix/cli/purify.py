@@ -137,6 +137,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output is not None:
         # Before anything is fetched.
         check_output(args.output)
+    if args.push_to_hub is not None and not args.dry_run:
+        check_target(args.push_to_hub)
     answers = is_language_model(args.suspect, "SUSPECT")
     config, recipe, distillation = usual_settings(answers)
     if args.recipe is not None:
@@ -152,8 +154,6 @@ def run(args: argparse.Namespace) -> int:
     if answers:
         _check_generator(args)
     check_distillation(args.unlabeled_data is not None and not answers, distillation)
-    if args.push_to_hub is not None and not args.dry_run:
-        check_target(args.push_to_hub)
     job = prepare(
         args.suspect,
         chosen_base(args),
