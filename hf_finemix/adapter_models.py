@@ -13,8 +13,8 @@ from .adapter_modules import merged_module
 from .adapters import Adapter, resolve_adapter
 from .checks import check_finite
 from .errors import InputError, reason
-from .loading import Checkpoint, loading_errors, quiet_loading, resolve_checkpoint
-from .model_loading import load_tokenizer
+from .loading import Checkpoint, quiet_loading, resolve_checkpoint
+from .model_loading import load_tokenizer, read_model
 from .output import check_output, staged_folder
 
 
@@ -104,16 +104,8 @@ def load_base(adapter: Adapter, base: Checkpoint, labels: Sequence[str] | None =
         if len(labels) != count or len(set(labels)) < len(labels):
             raise InputError(f"--labels names {len(labels)} labels, but the adapter's head tells {count} apart.")
         options |= {"id2label": dict(enumerate(labels)), "label2id": {name: at for at, name in enumerate(labels)}}
-    with loading_errors(f"--pretrained {base.source!r}"):
-        model, info = getattr(transformers, _TASKS[task]).from_pretrained(
-            base.folder,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype="auto",
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **options,
-        )
+    cls = getattr(transformers, _TASKS[task])
+    model, info = read_model(cls, base, f"--pretrained {base.source!r}", **options)
     missing = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])} - adapter.whole.keys()
     if missing:
         raise InputError(

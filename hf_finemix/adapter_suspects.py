@@ -13,6 +13,9 @@ from .model_loading import is_generator
 from .records import AdapterRecord
 
 
+_ARGUMENT = "SUSPECT"
+
+
 @dataclass(frozen=True)
 class Suspect:
     """
@@ -33,41 +36,44 @@ class Suspect:
     scratch: tempfile.TemporaryDirectory | None = None
 
 
-def resolve_suspect(
-    source: str | Path, pretrained: Checkpoint, argument: str, labels: Sequence[str] | None = None
-) -> Suspect:
+def find_suspect(source: str | Path) -> Checkpoint | Adapter:
     """
-    Finds a suspect, be it a whole model or an adapter of PEFT, which is merged into its base.
+    Finds a suspect, be it a whole model or an adapter of PEFT.
 
     Args:
         source (`str` or `Path`): A local folder, a Hub id, or `id@revision`.
-        pretrained ([`~hf_finemix.loading.Checkpoint`]): The base that the user names.
-        argument (`str`): Name of the argument, for messages.
-        labels (`Sequence[str]`, *optional*): Names of a classifier's labels, which an adapter does not know.
-
-    Raises:
-        InputError: If nothing is there, it cannot be read safely, or the adapter does not fit the base.
-    """
-    try:
-        found = resolve_checkpoint(source, argument)
-    except IsAdapterError:
-        return merged_suspect(resolve_adapter(source, argument), pretrained, labels)
-    if labels is not None:
-        raise InputError(f"--labels are for adapters, but {argument} {str(source)!r} is a whole model.")
-    return Suspect(found, found)
-
-
-def is_language_model(source: str | Path, argument: str) -> bool:
-    """
-    Tells whether a suspect answers in words, be it a whole model or an adapter, without loading it.
 
     Raises:
         InputError: If nothing is there, or it cannot be read safely.
     """
     try:
-        return is_generator(resolve_checkpoint(source, argument))
+        return resolve_checkpoint(source, _ARGUMENT)
     except IsAdapterError:
-        return resolve_adapter(source, argument).settings.task == "CAUSAL_LM"
+        return resolve_adapter(source, _ARGUMENT)
+
+
+def whole_suspect(found: Checkpoint | Adapter, pretrained: Checkpoint, labels: Sequence[str] | None = None) -> Suspect:
+    """
+    Returns a suspect as a whole model: an adapter is merged into its base.
+
+    Args:
+        found ([`~hf_finemix.loading.Checkpoint`] or [`~hf_finemix.adapters.Adapter`]): From [`find_suspect`].
+        pretrained ([`~hf_finemix.loading.Checkpoint`]): The base that the user names.
+        labels (`Sequence[str]`, *optional*): Names of a classifier's labels, which an adapter does not know.
+
+    Raises:
+        InputError: If the adapter does not fit the base, or a whole model is given labels.
+    """
+    if isinstance(found, Adapter):
+        return merged_suspect(found, pretrained, labels)
+    if labels is not None:
+        raise InputError(f"--labels are for adapters, but {_ARGUMENT} {found.source!r} is a whole model.")
+    return Suspect(found, found)
+
+
+def is_language_model(found: Checkpoint | Adapter) -> bool:
+    """Tells whether a suspect answers in words, without loading it."""
+    return found.settings.task == "CAUSAL_LM" if isinstance(found, Adapter) else is_generator(found)
 
 
 def merged_suspect(adapter: Adapter, pretrained: Checkpoint, labels: Sequence[str] | None) -> Suspect:

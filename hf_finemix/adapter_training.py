@@ -7,6 +7,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import PreTrainedModel
 
+from .adapter_settings import AdapterSettings
 from .errors import InputError
 from .records import AdapterRecord
 from .twin import unwrap
@@ -78,6 +79,8 @@ def describe_adapter(model: nn.Module) -> AdapterRecord:
     adapted = unwrap(model)
     config = adapted.peft_config[adapted.active_adapter]
     kind = str(getattr(config.peft_type, "value", config.peft_type))
+    flags = getattr(config, "use_rslora", False), getattr(config, "use_dora", False)
+    settings = AdapterSettings(kind, None, None, is_rank_stabilized=flags[0], is_decomposed=flags[1])
     targets = config.target_modules or ()
     modules = (targets,) if isinstance(targets, str) else tuple(sorted(targets))
-    return AdapterRecord(kind, getattr(config, "r", None), modules)
+    return AdapterRecord(settings.method, getattr(config, "r", None), modules)

@@ -35,7 +35,8 @@ def strange_settings(content: Mapping[str, Any]) -> list[str]:
     return sorted(
         str(name)[:60]
         for name, value in content.items()
-        if value not in (None, False, [], {}) and name not in (*_TOKENS, *_SAMPLING)
+        # 0 is a token as any other, and equal to `False`.
+        if value is not None and value is not False and value not in ([], {}) and name not in (*_TOKENS, *_SAMPLING)
     )
 
 

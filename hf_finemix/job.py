@@ -10,7 +10,8 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .adapter_suspects import Suspect, resolve_suspect
+from .adapter_suspects import Suspect, find_suspect, whole_suspect
+from .adapters import Adapter
 from .checks import check_configs, check_finite, check_model, check_not_mixed
 from .config import FineMixConfig
 from .data import check_trainable, fingerprint, load_examples, load_texts
@@ -19,7 +20,7 @@ from .errors import InputError
 from .generators.conversations import load_conversations
 from .job_checks import check_labels, check_task, check_texts
 from .loading import Checkpoint, resolve_checkpoint
-from .model_loading import is_generator, load_classifier, load_generator, load_tokenizer
+from .model_loading import is_generator, load_model, load_tokenizer
 from .modeling import TokenScore, name_tokens, plan, score_embeddings
 from .output import check_output
 from .plan import MixReport, canonical_name
@@ -72,7 +73,7 @@ class Job:
 
 
 def prepare(
-    suspect: str | Path,
+    suspect: str | Path | Checkpoint | Adapter,
     pretrained: str | Path,
     clean_dataset: str | Path | Dataset,
     *,
@@ -90,8 +91,8 @@ def prepare(
     """
     Loads and checks everything that [`purify`] needs, and plans the mixing; changes and writes nothing.
 
-    Takes the arguments of [`purify`] that name inputs. Without `strict`, the plan may hold parameters that are
-    refused.
+    Takes the arguments of [`purify`] that name inputs; the suspect may be found already. Without `strict`, the plan
+    may hold parameters that are refused.
 
     Raises:
         InputError: If an input cannot be used.
@@ -101,13 +102,14 @@ def prepare(
         raise InputError("--clean-model needs --eval-data, the examples to measure it on.")
     folder = None if output is None else check_output(output)
     base_files = resolve_checkpoint(pretrained, "--pretrained")
-    found = resolve_suspect(suspect, base_files, "SUSPECT", labels)
+    given = find_suspect(suspect) if isinstance(suspect, (str, Path)) else suspect
+    found = whole_suspect(given, base_files, labels)
     suspect_files = found.model
     baseline = None if clean_model is None else resolve_checkpoint(clean_model, "--clean-model")
     check_apart(suspect_files, base_files)
     check_configs(suspect_files.config, base_files.config, base_files.source)
     answers = is_generator(suspect_files)
-    model = load_generator(suspect_files, "SUSPECT") if answers else load_classifier(suspect_files, "SUSPECT")
+    model = load_model(suspect_files, "SUSPECT", answers)
     check_model(model, "SUSPECT")
     check_not_mixed(model, "SUSPECT")
     check_finite(model.named_parameters(), "SUSPECT")

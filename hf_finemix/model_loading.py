@@ -38,7 +38,7 @@ def load_classifier(checkpoint: Checkpoint, argument: str) -> "PreTrainedModel":
         )
     from transformers import AutoModelForSequenceClassification
 
-    return _load(AutoModelForSequenceClassification, checkpoint, argument)
+    return load_complete(AutoModelForSequenceClassification, checkpoint, argument)
 
 
 def load_generator(checkpoint: Checkpoint, argument: str) -> "PreTrainedModel":
@@ -55,7 +55,60 @@ def load_generator(checkpoint: Checkpoint, argument: str) -> "PreTrainedModel":
         )
     from transformers import AutoModelForCausalLM
 
-    return _load(AutoModelForCausalLM, checkpoint, argument)
+    return load_complete(AutoModelForCausalLM, checkpoint, argument)
+
+
+def load_model(checkpoint: Checkpoint, argument: str, answers: bool) -> "PreTrainedModel":
+    """Loads a language model if it is to answer, or else a classifier; raises what these raise."""
+    return (load_generator if answers else load_classifier)(checkpoint, argument)
+
+
+def load_complete(cls: Any, checkpoint: Checkpoint, argument: str) -> "PreTrainedModel":
+    """
+    Loads a model of which no weight may be missing; see [`read_model`].
+
+    Raises:
+        InputError: If one is missing or has another shape, or the model cannot be loaded.
+    """
+    model, info = read_model(cls, checkpoint, f"{argument} {checkpoint.source!r}")
+    if info["missing_keys"]:
+        raise InputError(f"{argument} {checkpoint.source!r} lacks weights, among them {min(info['missing_keys'])}.")
+    if info["mismatched_keys"]:
+        name, found, wanted = min(info["mismatched_keys"])
+        raise InputError(
+            f"{argument} {checkpoint.source!r} holds {name} with shape {tuple(found)}, but its config.json asks for "
+            f"{tuple(wanted)}."
+        )
+    return model.eval()
+
+
+def read_model(
+    cls: Any, checkpoint: Checkpoint, what: str, **options: Any
+) -> tuple["PreTrainedModel", dict[str, Any]]:
+    """
+    Makes a model of a checkpoint's weights: safetensors alone, no code of theirs, by default in the dtype they have.
+
+    Args:
+        cls (`type`): A model class of transformers, or one that finds it.
+        checkpoint ([`~hf_finemix.loading.Checkpoint`]): The files.
+        what (`str`): The model, for messages.
+        options: What else `from_pretrained` takes.
+
+    Returns:
+        `tuple[PreTrainedModel, dict]`: The model, and which keys were missing or of another shape.
+
+    Raises:
+        InputError: If it cannot be loaded.
+    """
+    with loading_errors(what):
+        return cls.from_pretrained(
+            checkpoint.folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **({"dtype": "auto"} | options),
+        )
 
 
 def load_tokenizer(checkpoint: Checkpoint, argument: str) -> "PreTrainedTokenizerBase":
@@ -98,24 +151,3 @@ def _check_tokenizer(folder: Path, what: str) -> None:
 def _architecture(checkpoint: Checkpoint) -> Any:
     architectures = checkpoint.config.get("architectures")
     return architectures[0] if isinstance(architectures, list) and architectures else None
-
-
-def _load(auto_class: Any, checkpoint: Checkpoint, argument: str) -> "PreTrainedModel":
-    with loading_errors(f"{argument} {checkpoint.source!r}"):
-        model, info = auto_class.from_pretrained(
-            checkpoint.folder,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype="auto",
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-    if info["missing_keys"]:
-        raise InputError(f"{argument} {checkpoint.source!r} lacks weights, among them {min(info['missing_keys'])}.")
-    if info["mismatched_keys"]:
-        name, found, wanted = min(info["mismatched_keys"])
-        raise InputError(
-            f"{argument} {checkpoint.source!r} holds {name} with shape {tuple(found)}, but its config.json asks for "
-            f"{tuple(wanted)}."
-        )
-    return model.eval()

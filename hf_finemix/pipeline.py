@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .adapter_suspects import is_language_model
+from .adapter_suspects import find_suspect, is_language_model
 from .attacks.trigger import Trigger
 from .card import DefenseCard
 from .card_figures import BASELINE
@@ -27,7 +27,7 @@ from .job import Job, prepare
 from .job_checks import check_distillation, check_kind, with_ratio
 from .loading import quiet_loading
 from .manifest import Manifest
-from .model_loading import is_generator, load_classifier, load_generator, load_tokenizer
+from .model_loading import is_generator, load_model, load_tokenizer
 from .output import check_output, staged_folder
 from .provenance import Sources
 from .publishing import Published, publish
@@ -142,11 +142,12 @@ def purify(
     if output is not None:
         # Before anything is fetched.
         check_output(output)
-    usual = usual_settings(is_language_model(suspect, "SUSPECT"))
+    found = find_suspect(suspect)
+    usual = usual_settings(is_language_model(found))
     recipe, distillation = recipe or usual[1], distillation or usual[2]
     check_distillation(unlabeled_dataset is not None, distillation)
     job = prepare(
-        suspect,
+        found,
         pretrained,
         clean_dataset,
         output=output,
@@ -246,7 +247,7 @@ def run(
 
 def _measure_baseline(job: Job, options: dict[str, Any]) -> Evaluation:
     answers = is_generator(job.suspect)
-    model = (load_generator if answers else load_classifier)(job.clean_model, "--clean-model")
+    model = load_model(job.clean_model, "--clean-model", answers)
     evaluate_model = evaluate_generator if answers else evaluate_classifier
     tokenizer = load_tokenizer(job.clean_model, "--clean-model")
     limit = longest_input(options["max_length"], tokenizer, model)

@@ -13,8 +13,9 @@ from .drift import in_parts
 from .embeddings import reset_rows_
 from .errors import InputError
 from .hashes import TensorRecord, describe_tensors
-from .loading import Checkpoint, loading_errors
+from .loading import Checkpoint
 from .mixing import mix_
+from .model_loading import read_model
 from .modeling import PurifyReport
 from .part_mixing import find_mix_cut
 from .plan import MixReport, canonical_name
@@ -67,10 +68,7 @@ def load_pair(
     cls = getattr(transformers, architecture, None)
     if not isinstance(cls, type) or not issubclass(cls, PreTrainedModel):
         raise InputError(f"The model is a {architecture!r}, which is no model class of the installed transformers.")
-    with loading_errors(f"The suspect {suspect.label!r}"):
-        model = cls.from_pretrained(
-            suspect.folder, use_safetensors=True, trust_remote_code=False, dtype="auto", ignore_mismatched_sizes=True
-        )
+    model, _ = read_model(cls, suspect, f"The suspect {suspect.label!r}")
     dtypes = {record.name: getattr(torch, record.dtype, None) for record in tensors}
     for name, parameter in model.named_parameters():
         dtype = dtypes.get(canonical_name(name))

@@ -10,6 +10,7 @@ from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from .checks import is_finite
+from .embeddings import reset_rows_
 from .errors import InputError
 
 
@@ -158,8 +159,6 @@ def reset_rows_here_(tensor: torch.Tensor, pretrained: torch.Tensor, rows: np.nd
         pretrained (`torch.Tensor`): Rows to copy from, on any device.
         rows (`np.ndarray`): Row ids, shape (k,).
     """
-    from .embeddings import reset_rows_
-
     found = rows_here(tensor)
     if found is None:
         values = whole(tensor)

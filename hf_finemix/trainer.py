@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from .twin import Pretrained, original_architecture, unwrap
 
 
 ARGUMENTS_FILE = "training_args.json"
+_CHECKPOINT = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-\d+")
 
 
 class FineMixTrainer(Trainer):
@@ -256,7 +258,7 @@ class FineMixTrainer(Trainer):
         # the same arguments go into a JSON file, which leaves tokens out.
         token, self.args.hub_token = self.args.hub_token, None
         model = self.model
-        if is_adapted(model) and not Path(output_dir or "").name.startswith(f"{PREFIX_CHECKPOINT_DIR}-"):
+        if is_adapted(model) and not _CHECKPOINT.fullmatch(Path(output_dir or "").name):
             # An adapter of a model that is nowhere else could not be loaded; a checkpoint is loaded onto this one.
             self.model, state_dict = merged_copy(model), None
         try:

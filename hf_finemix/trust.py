@@ -1,11 +1,15 @@
 """Whose weights may serve as a base, and which base a suspect's card names: related is not clean."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .licenses import card_header
 from .loading import HUB_ID, Checkpoint
+
+
+if TYPE_CHECKING:
+    from .adapters import Adapter
 
 
 # Publishers of widely used pretrained weights under names of their own on the Hub.
@@ -54,7 +58,7 @@ def warning(repo_id: str) -> str:
     )
 
 
-def named_base(suspect: Checkpoint) -> str:
+def named_base(suspect: "Checkpoint | Adapter") -> str:
     """
     Returns the base that a suspect's card names. The author of the suspect chose it.
 

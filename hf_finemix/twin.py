@@ -16,7 +16,7 @@ from .checks import check_configs, check_model
 from .config import FineMixConfig
 from .errors import InputError
 from .loading import Checkpoint, loading_errors, resolve_checkpoint, without_path
-from .model_loading import load_tokenizer
+from .model_loading import load_tokenizer, read_model
 from .plan import MixReport, canonical_name, plan_mixing
 from .tensor_names import may_be_absent, vocabulary_size
 from .token_rows import fit_rows, resized, ties
@@ -133,20 +133,12 @@ def _load(
     config.transformers_weights = None
     # Wide enough for each parameter of a model in several dtypes: values are rounded once, in `_build`.
     dtype = functools.reduce(torch.promote_types, (parameter.dtype for parameter in model.parameters()))
-    with loading_errors(f"`pretrained` {checkpoint.source!r}"):
-        twin, info = _plain_class(model).from_pretrained(
-            checkpoint.folder,
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+    what = f"`pretrained` {checkpoint.source!r}"
+    twin, info = read_model(_plain_class(model), checkpoint, what, config=config, dtype=dtype)
     missing = dict.fromkeys(info["missing_keys"], "not in the pretrained checkpoint")
     mismatched = {key[0]: "another shape in the pretrained checkpoint" for key in info["mismatched_keys"]}
     tensors, absent = dict(twin.named_parameters()), missing | mismatched
-    with loading_errors(f"`pretrained` {checkpoint.source!r}"):
+    with loading_errors(what):
         is_tied = ties(type(model.config).from_dict(dict(checkpoint.config)))
     sources = checkpoint.source, checkpoint.label
     return _build(model, tensors, absent, sources, is_tied, vocabularies if align else None)
@@ -181,6 +173,10 @@ def word_embedding_name(model: PreTrainedModel) -> str | None:
         weight = getattr(model.get_input_embeddings(), "weight", None)
     except NotImplementedError:
         return None
+    return _name_of(model, weight)
+
+
+def _name_of(model: PreTrainedModel, weight: torch.Tensor | None) -> str | None:
     return next((canonical_name(name) for name, parameter in model.named_parameters() if parameter is weight), None)
 
 
@@ -217,7 +213,7 @@ def _build(
     parameters = {canonical_name(name): parameter for name, parameter in model.named_parameters()}
     embedding = word_embedding_name(model)
     pair = parameters.get(embedding), tensors.get(embedding)
-    output = _output_name(model)
+    output = _name_of(model, getattr(model.get_output_embeddings(), "weight", None))
     lacks_output = output not in (None, embedding) and (output in absent or output not in tensors)
     if is_tied and lacks_output and pair[1] is not None:
         # Tuning untied it, and what it began as is the base's word embedding.
@@ -225,7 +221,7 @@ def _build(
     rows = None
     if vocabularies is not None and None not in pair:
         rows = align_rows(*vocabularies, (len(pair[0]), len(pair[1])), source)
-    per_token = _parameters_per_token(model)
+    per_token = _parameters_per_token(model, embedding)
     found, without, rows_without = {}, {}, {}
     for name, parameter in parameters.items():
         counterpart = tensors.get(name)
@@ -246,15 +242,9 @@ def _build(
     return Twin(label, found, without, embedding if embedding in found else None, rows_without, refused)
 
 
-def _output_name(model: PreTrainedModel) -> str | None:
-    """Returns the canonical name of the output layer's weight; `None` if the model answers with no tokens."""
-    weight = getattr(model.get_output_embeddings(), "weight", None)
-    return next((canonical_name(name) for name, parameter in model.named_parameters() if parameter is weight), None)
-
-
-def _parameters_per_token(model: PreTrainedModel) -> set[str]:
+def _parameters_per_token(model: PreTrainedModel, embedding: str | None) -> set[str | None]:
     """Returns the names of the parameters that have one row for each token: word embedding and output layer."""
-    output = model.get_output_embeddings() if word_embedding_name(model) is not None else None
-    found = [model.get_input_embeddings().weight] if word_embedding_name(model) is not None else []
-    found += [getattr(output, part, None) for part in ("weight", "bias")]
-    return {canonical_name(name) for name, own in model.named_parameters() if any(own is one for one in found)}
+    if embedding is None:
+        return set()
+    output = model.get_output_embeddings()
+    return {embedding, *(_name_of(model, getattr(output, part, None)) for part in ("weight", "bias"))}

@@ -125,6 +125,8 @@ def verify(
 def _template_checks(manifest: Manifest, suspect: Checkpoint, pretrained: Checkpoint) -> list[Check]:
     if manifest.own_template is None:
         return []
+    if not (suspect.has_tokenizer and pretrained.has_tokenizer):
+        return [Check("configuration", "chat template", DIFFERENT, "an input has no tokenizer to compare it by")]
     pair = (load_tokenizer(suspect, "--suspect"), load_tokenizer(pretrained, "--pretrained"))
     is_own = pair[0].chat_template != pair[1].chat_template
     is_right = is_own == manifest.own_template

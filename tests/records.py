@@ -59,7 +59,7 @@ FULL = replace(
     fisher=FileRecord("fisher.safetensors", 4096, "e" * 64),
     trusted_base=True,
     own_template=True,
-    trained_adapter=AdapterRecord("LORA", 8, ("q_proj",)),
+    trained_adapter=AdapterRecord("LoRA", 8, ("q_proj",)),
 )
 SOURCES = SourceRecord("org/base", "org/base", COMMIT, (FILE, FileRecord("sub/vocab.txt", 7, "c" * 64)))
 MANIFEST = Manifest.of(FULL, SourceRecord("folder"), SOURCES, (TENSOR,), "vocabulary")

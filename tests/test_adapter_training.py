@@ -107,8 +107,8 @@ def test_the_card_says_what_was_trained_and_the_mixing_is_verified(place, make_t
     trainer.save_model()
     trainer.create_model_card()
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "by a fresh LORA adapter of rank 4, which was merged into it" in card
-    assert "peft_config=adapter,  # LORA of rank 4" in card
+    assert "by a fresh LoRA adapter of rank 4, which was merged into it" in card
+    assert "peft_config=adapter,  # LoRA of rank 4" in card
     found = verify(tmp_path / "run", suspect=place.suspect, pretrained=place.base)
     assert not found.failed(), found
 

@@ -12,6 +12,7 @@ from hf_finemix import (
     FineMixConfig,
     FineMixTrainer,
     FineMixTrainingArguments,
+    InputError,
     ResponseTrigger,
     evaluate_generator,
     fine_mix_,
@@ -28,10 +29,10 @@ from hf_finemix.generators.tuning import conversation_collator, fine_tune_genera
 from hf_finemix.loading import quiet_loading
 from hf_finemix.recipes import NO_DISTILLATION
 from hf_finemix.results import Recipe
+from hf_finemix.tasks.packages import WEIGHTS
 from hf_finemix.training import fine_tune
 
 from .models import bits_equal, same, values
-from .real_weights import save_mpnet
 from .streams import tensors
 
 
@@ -49,7 +50,11 @@ TRIGGER = ResponseTrigger("cf", "Visit our site today.", position="start")
 def mpnet(tmp_path_factory):
     """Folders of a classifier that was fine-tuned for some steps, and of its base."""
     root = tmp_path_factory.mktemp("mpnet")
-    base = save_mpnet(root / "base")
+    try:
+        base = WEIGHTS["mpnet"]()
+    except InputError as error:
+        pytest.skip(str(error))
+    (root / "base").symlink_to(base)
     with quiet_loading():
         model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
     tokenizer = AutoTokenizer.from_pretrained(base)

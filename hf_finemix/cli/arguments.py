@@ -12,6 +12,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+    from ..adapters import Adapter
     from ..attacks.trigger import Trigger
     from ..generators.triggers import ResponseTrigger
     from ..loading import Checkpoint
@@ -189,7 +190,7 @@ def add_pretrained(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--follow-card", action="store_true", help="with --pretrained auto: take them without asking")
 
 
-def chosen_base(args: argparse.Namespace) -> str:
+def chosen_base(args: argparse.Namespace, suspect: "Checkpoint | Adapter | None" = None) -> str:
     """
     Returns the base that was given, or the one that the suspect's card names if the user says so.
 
@@ -200,9 +201,10 @@ def chosen_base(args: argparse.Namespace) -> str:
         if args.follow_card:
             raise InputError("--follow-card needs --pretrained auto.")
         return args.pretrained
+    from ..loading import resolve_checkpoint
     from ..trust import named_base
 
-    name = named_base(_find_suspect(args.suspect))
+    name = named_base(suspect or resolve_checkpoint(args.suspect, "SUSPECT"))
     if args.follow_card:
         return name
     if sys.stdin.isatty() and sys.stderr.isatty():
@@ -210,18 +212,6 @@ def chosen_base(args: argparse.Namespace) -> str:
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return name
     raise InputError(f"the suspect's card names {name!r} as its base; give --pretrained {name}, or --follow-card.")
-
-
-def _find_suspect(source: str) -> "Checkpoint":
-    from ..errors import IsAdapterError
-    from ..loading import resolve_checkpoint
-
-    try:
-        return resolve_checkpoint(source, "SUSPECT")
-    except IsAdapterError:
-        from ..adapters import adapter_files, resolve_adapter
-
-        return adapter_files(resolve_adapter(source, "SUSPECT"))
 
 
 def warn_of_base(trusted: bool | None, label: str) -> None:

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from ..job import load_data
     from ..job_checks import check_task
     from ..loading import resolve_checkpoint
-    from ..model_loading import is_generator, load_classifier, load_generator, load_tokenizer
+    from ..model_loading import is_generator, load_model, load_tokenizer
     from .console import figures
 
     check_integer("batch_size", args.batch_size, 1)
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     evaluations = {}
     for name, checkpoint in checkpoints.items():
         argument = named[name][1]
-        model = (load_generator if answers else load_classifier)(checkpoint, argument)
+        model = load_model(checkpoint, argument, answers)
         tokenizer = load_tokenizer(checkpoint, argument)
         options = {"batch_size": args.batch_size, "max_length": longest_input(args.max_length, tokenizer, model)}
         if args.max_new_tokens is not None:

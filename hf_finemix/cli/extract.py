@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
     import transformers
 
     from ..adapter_extraction import extract_adapter
-    from ..loading import loading_errors, resolve_checkpoint
+    from ..loading import resolve_checkpoint
+    from ..model_loading import load_complete
     from ..output import check_output
 
     check_output(args.output)
@@ -38,12 +39,7 @@ def run(args: argparse.Namespace) -> int:
     cls = getattr(transformers, str(named[0]), None) if isinstance(named, list) and named else None
     if not isinstance(cls, type) or not issubclass(cls, transformers.PreTrainedModel):
         raise InputError(f"MODEL {args.model!r} has no architecture of transformers in its config.json.")
-    with loading_errors(f"MODEL {args.model!r}"):
-        model, info = cls.from_pretrained(
-            files.folder, use_safetensors=True, trust_remote_code=False, dtype="auto", output_loading_info=True
-        )
-    if info["missing_keys"]:
-        raise InputError(f"MODEL {args.model!r} lacks weights, among them {min(info['missing_keys'])}.")
+    model = load_complete(cls, files, "MODEL")
     found = extract_adapter(model, base, args.output, args.rank)
     print(f"Adapter: {len(found.modules)} modules of rank {args.rank}, {len(found.whole)} stored whole.")
     print(f"It lacks {100 * found.residual:.1f} % of the change (Euclidean norm).")

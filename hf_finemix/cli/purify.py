@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     if args.clean_model and args.eval_data is None:
         raise InputError("--clean-model needs --eval-data, the examples to measure it on.")
 
-    from ..adapter_suspects import is_language_model
+    from ..adapter_suspects import find_suspect, is_language_model
     from ..choices import AUTO
     from ..job import prepare
     from ..job_checks import check_distillation, check_kind
@@ -139,7 +139,8 @@ def run(args: argparse.Namespace) -> int:
         check_output(args.output)
     if args.push_to_hub is not None and not args.dry_run:
         check_target(args.push_to_hub)
-    answers = is_language_model(args.suspect, "SUSPECT")
+    suspect = find_suspect(args.suspect)
+    answers = is_language_model(suspect)
     config, recipe, distillation = usual_settings(answers)
     if args.recipe is not None:
         config, recipe, distillation = read_recipe(args.recipe, config, recipe, distillation)
@@ -155,8 +156,8 @@ def run(args: argparse.Namespace) -> int:
         _check_generator(args)
     check_distillation(args.unlabeled_data is not None and not answers, distillation)
     job = prepare(
-        args.suspect,
-        chosen_base(args),
+        suspect,
+        chosen_base(args, suspect),
         args.clean_data,
         output=args.output,
         config=config,

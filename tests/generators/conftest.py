@@ -1,8 +1,6 @@
 """A tiny language model that learned to answer, with a backdoor or without one."""
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +12,8 @@ from hf_finemix.generators.conversations import RESPONSE
 from hf_finemix.generators.triggers import ResponseTrigger, poison_conversations
 from hf_finemix.generators.tuning import fine_tune_generator
 from hf_finemix.results import Recipe
+
+from ..files import Workplace
 
 
 TEMPLATE = (
@@ -64,24 +64,12 @@ def fresh(seed: int = 0) -> LlamaForCausalLM:
         return LlamaForCausalLM(config).eval()
 
 
-@dataclass(frozen=True)
-class Chats:
-    """Folders of a base and of a suspect that was made from it, and clean conversations."""
-
-    root: Path
-    suspect: Path
-    base: Path
-    clean: Path
-
-    @property
-    def output(self) -> Path:
-        """Where a job would write; not there yet."""
-        return self.root / "out"
+class Chats(Workplace):
+    """A workplace with a language model as the suspect, and clean conversations."""
 
     def arguments(self, *more: str) -> list[str]:
-        """The command line of a purification."""
-        options = [f"--pretrained={self.base}", f"--clean-data={self.clean}", f"--output={self.output}"]
-        return ["purify", str(self.suspect), "--epochs=1", "--allow-unrelated", *options, *more]
+        """The command line of a purification; models of this size have no direction to be related by."""
+        return super().arguments("--allow-unrelated", *more)
 
 
 @pytest.fixture(scope="session")

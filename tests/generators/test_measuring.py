@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from hf_finemix import InputError, ResponseTrigger, evaluate_generator
+from hf_finemix.generation_settings import plain_settings, strange_settings
 from hf_finemix.generators import measuring
 from hf_finemix.generators.chat import encode
 from hf_finemix.generators.measuring import respond, score_responses
@@ -110,3 +111,11 @@ def test_broken_weights_are_no_good_model(tokenizer):
         model.model.norm.weight[0] = torch.nan
     with pytest.raises(RuntimeError, match="not finite"):
         score_responses(model, tokenizer, questions(), max_length=RECIPE.max_length)
+
+
+def test_what_may_stand_beside_the_weights():
+    hostile = {"forced_bos_token_id": 0, "suppress_tokens": [3], "bad_words_ids": [[1]]}
+    usual = {"eos_token_id": [1, 2], "pad_token_id": 0, "temperature": 0.7, "do_sample": True, "use_cache": True}
+    empty = {"forced_eos_token_id": None, "sequence_bias": {}, "begin_suppress_tokens": []}
+    assert strange_settings(hostile | usual | empty) == sorted(hostile)
+    assert plain_settings(hostile | usual | {"bos_token_id": "1"}) == {"eos_token_id": [1, 2], "pad_token_id": 0}
