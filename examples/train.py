@@ -37,6 +37,8 @@ def main() -> None:
     )
     trainer.train()
     trainer.save_model()
+    # Of several processes, one that ends without this may be aborted at its exit.
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":

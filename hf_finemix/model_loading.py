@@ -100,7 +100,9 @@ def read_model(
     Raises:
         InputError: If it cannot be loaded.
     """
-    with loading_errors(what):
+    from .partitions import loaded_whole
+
+    with loading_errors(what), loaded_whole():
         return cls.from_pretrained(
             checkpoint.folder,
             use_safetensors=True,

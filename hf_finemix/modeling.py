@@ -18,6 +18,7 @@ from .generation_settings import make_settings_plain_
 from .masks import MASK_VERSION
 from .mixing import mix_each_
 from .part_mixing import find_mix_cut
+from .partitions import on_whole
 from .plan import MixReport, canonical_name
 from .resets import PurifyReport, TokenScore
 from .shards import Shares, check_finite_together, is_sharded, reset_rows_here_, whole
@@ -25,6 +26,7 @@ from .twin import Pretrained, Twin, common_rows, load_twin, plan, unwrap
 
 
 @torch.no_grad()
+@on_whole(changed=True)
 def fine_mix_(
     model: PreTrainedModel,
     pretrained: Pretrained | Twin,
@@ -101,6 +103,7 @@ def fine_mix_(
     return report.with_counts({name: kept[name] + parameters[name].numel() - mixed[name] for name in mixed})
 
 
+@on_whole()
 def score_embeddings(
     model: PreTrainedModel,
     pretrained: Pretrained | Twin,
@@ -152,6 +155,7 @@ def score_embeddings(
 
 
 @torch.no_grad()
+@on_whole(changed=True)
 def purify_embeddings_(
     model: PreTrainedModel,
     pretrained: Pretrained | Twin,

@@ -13,6 +13,7 @@ from .config import FineMixConfig
 from .errors import InputError
 from .frequencies import source_name
 from .modeling import score_embeddings
+from .partitions import on_whole
 from .training_args import FineMixTrainingArguments
 from .twin import Pretrained, Twin, load_twin, unwrap
 
@@ -37,6 +38,7 @@ class Prepared:
     frequencies: str
 
 
+@on_whole()
 def prepare(
     model: PreTrainedModel,
     args: TrainingArguments,

@@ -1,6 +1,8 @@
 """Several processes that do one job together, as `accelerate launch` and torchrun start them."""
 
+import atexit
 import os
+import sys
 from typing import TypeVar
 
 import torch
@@ -11,7 +13,8 @@ from .errors import InputError
 
 
 _T = TypeVar("_T")
-_SHARDING = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
+FSDP, DEEPSPEED = "FSDP", "DeepSpeed"
+_VARIABLES = {FSDP: "ACCELERATE_USE_FSDP", DEEPSPEED: "ACCELERATE_USE_DEEPSPEED"}
 
 
 def processes() -> PartialState:
@@ -32,6 +35,11 @@ def agreed(value: _T) -> _T:
     return values[0]
 
 
+def was_asked_for(kind: str) -> bool:
+    """Tells whether the launcher asked for `FSDP` or `DEEPSPEED`."""
+    return os.environ.get(_VARIABLES[kind], "false").lower() in ("1", "true")
+
+
 def check_whole_models(what: str) -> None:
     """
     Checks that no launcher asked for models that are cut up over the processes.
@@ -42,9 +50,28 @@ def check_whole_models(what: str) -> None:
     Raises:
         InputError: If one did.
     """
-    for name, kind in _SHARDING.items():
-        if os.environ.get(name, "false").lower() in ("1", "true"):
+    for kind in _VARIABLES:
+        if was_asked_for(kind):
             raise InputError(
                 f"{what} needs the whole model in each process, but was launched with {kind}; launch it without, or "
                 "use FineMixTrainer."
             )
+
+
+def leave(status: int) -> None:
+    """
+    Ends this process if it met others, without taking Python down; belongs at the end of a program.
+
+    A thread of gloo that gives a tensor back while Python shuts down aborts the process, or waits for it forever, when
+    all work is done. Destroying the group first does not help as long as a wrapped model holds on to it.
+
+    Args:
+        status (`int`): The exit status.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    # Temporary folders go here.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from .adapter_training import add_adapter, check_adapter_config, is_adapted, merged_copy
+from .adapter_training import add_adapter, is_adapted, merged_copy
 from .card import DefenseCard
 from .card_metadata import TAGS, listed
 from .errors import InputError
@@ -24,12 +24,14 @@ from .job_report import trainer_report
 from .loading import Checkpoint, resolve_checkpoint
 from .manifest import Manifest
 from .modeling import PurifyReport, fine_mix_, purify_embeddings_
+from .partitions import gathered
 from .plan import MixReport
 from .preparation import Prepared, find_tokenizer, prepare
 from .provenance import Provenance, find_sources
 from .publishing import Published, publish
 from .recompute import all_tensors, mixed_tensors
 from .report import Evaluation
+from .trainer_checks import check_arguments, check_sharing
 from .training import averages_over_batch
 from .training_args import FineMixTrainingArguments
 from .twin import Pretrained, original_architecture, unwrap
@@ -91,9 +93,7 @@ class FineMixTrainer(Trainer):
         if args is None:
             args = FineMixTrainingArguments(output_dir="tmp_trainer")
         arguments = inspect.signature(super().__init__).bind(model, args, *trainer_args, **trainer_kwargs).arguments
-        _check_push(args)
-        if peft_config is not None:
-            check_adapter_config(peft_config)
+        check_arguments(args, peft_config)
         self._peft_config = peft_config
         if isinstance(pretrained, (str, Path)):
             # Once, so that the commit which is mixed is also the one that report and card name.
@@ -113,10 +113,7 @@ class FineMixTrainer(Trainer):
                 self._fine_mix(model, prepared, pretrained, args)
             model, prepared = add_adapter(model, peft_config), None
         super().__init__(model, args, *trainer_args, **trainer_kwargs)
-        if args.fsdp and not (self.is_fsdp_enabled or self.is_fsdp_xla_enabled):
-            raise InputError("`fsdp` is set, but FSDP is not active; start the script with `accelerate launch`.")
-        if args.push_to_hub and self.is_fsdp_enabled and not _saves_whole_weights(self):
-            raise InputError("`push_to_hub` needs whole weights; set FSDP's state dict type to FULL_STATE_DICT.")
+        check_sharing(self)
         if prepared is not None:
             self._fine_mix(model, prepared, pretrained, args)
         if averages_over_batch(self.model):
@@ -232,6 +229,12 @@ class FineMixTrainer(Trainer):
     def _fine_mix(
         self, model: PreTrainedModel, prepared: Prepared, pretrained: Pretrained, args: TrainingArguments
     ) -> None:
+        with gathered(model, changed=True):
+            self._mix_whole(model, prepared, pretrained, args)
+
+    def _mix_whole(
+        self, model: PreTrainedModel, prepared: Prepared, pretrained: Pretrained, args: TrainingArguments
+    ) -> None:
         twin, config = prepared.twin, prepared.config
         source = unwrap(model).name_or_path
         self.mix_report = fine_mix_(model, twin, config, allow_mixed=prepared.allow_mixed)
@@ -268,20 +271,9 @@ class FineMixTrainer(Trainer):
         if self.args.should_save:
             folder = Path(output_dir if output_dir is not None else self.args.output_dir)
             (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
-            if folder == Path(self.args.output_dir):
+            # DeepSpeed's ZeRO-3 gives no weights here if it is not to gather them.
+            if folder == Path(self.args.output_dir) and state_dict != {}:
                 self._saved_at = self.state.global_step
             # Arguments classes of users may hold values that JSON does not know.
             text = json.dumps(self.args.to_dict(), indent=2, default=str)
             (folder / ARGUMENTS_FILE).write_text(text + "\n", encoding="utf-8")
-
-
-def _check_push(args: TrainingArguments) -> None:
-    if args.push_to_hub and args.hub_strategy != "end":
-        raise InputError(
-            f"`hub_strategy` is {args.hub_strategy.value!r}, which would publish half-trained weights; use 'end'."
-        )
-
-
-def _saves_whole_weights(trainer: Trainer) -> bool:
-    # As `Trainer.save_model` decides, which otherwise saves nothing.
-    return "FULL_STATE_DICT" in str(trainer.accelerator.state.fsdp_plugin.state_dict_type)

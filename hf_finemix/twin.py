@@ -17,6 +17,7 @@ from .config import FineMixConfig
 from .errors import InputError
 from .loading import Checkpoint, loading_errors, resolve_checkpoint, without_path
 from .model_loading import load_tokenizer, read_model
+from .partitions import check_whole, on_whole
 from .plan import MixReport, canonical_name, plan_mixing
 from .tensor_names import may_be_absent, vocabulary_size
 from .token_rows import fit_rows, resized, ties
@@ -79,6 +80,7 @@ def original_architecture(cls: type) -> type[PreTrainedModel]:
     raise InputError(f"`{cls.__name__}` derives from no model class of transformers; list one after FineMixMixin.")
 
 
+@on_whole()
 def load_twin(
     model: PreTrainedModel,
     pretrained: Pretrained,
@@ -118,6 +120,7 @@ def _load(
     if align and (tokenizer is None or isinstance(pretrained, nn.Module)):
         raise InputError("`align_vocabulary` needs a `tokenizer`, and a base that is read from a folder or the Hub.")
     if isinstance(pretrained, nn.Module):
+        check_whole(pretrained, "pretrained")
         return _twin_of_object(model, unwrap(pretrained))
     if not isinstance(pretrained, (str, Path, Checkpoint)):
         raise InputError(f"`pretrained` is {pretrained!r}, but must be a Hub id, a local folder or a model.")

@@ -7,6 +7,7 @@ Run by test_killed_rank.py under torchrun: trains with checkpoints, and in one p
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 
@@ -18,6 +19,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from hf_finemix import FineMixTrainer
+from hf_finemix.together import leave
 from tests.launched import arguments, examples, suspect
 
 
@@ -29,6 +31,7 @@ class Killer(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == self.step and args.process_index == args.world_size - 1:
+            (Path(args.output_dir) / "death").write_text(str(time.time()))
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -50,3 +53,4 @@ def main(folder: Path, output: Path, step: int) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    leave(0)

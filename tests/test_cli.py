@@ -270,6 +270,29 @@ def test_a_terminal_has_a_progress_bar(workplace):
     assert "%|" not in result.stdout
 
 
+PROGRAM = """
+import atexit, sys
+import torch.distributed
+from hf_finemix.cli.main import main
+
+meeting, *sys.argv[1:] = sys.argv[1:]
+torch.distributed.init_process_group("gloo", "file://" + meeting, rank=0, world_size=1)
+atexit.register(print, "tidied up")
+main()
+print("still here")
+"""
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_process_that_met_others_ends_without_taking_python_down(workplace, tmp_path, wrong):
+    more = ["--keep-ratio=2"] if wrong else []
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "meeting"), *workplace.arguments("--dry-run", *more)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    # A thread of gloo that still holds a tensor would abort it, or make it wait forever.
+    assert done.returncode == (2 if wrong else 0) and "still here" not in done.stdout
+    assert "tidied up" in done.stdout and ("Nothing was changed or written." in done.stdout) != wrong
+
+
 def test_help_loads_no_heavy_library():
     # A timed test would fail on a busy machine; what takes the time is the import of these.
     loaded = _modules_after("import hf_finemix.cli.main as m; m.build_parser()")

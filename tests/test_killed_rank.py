@@ -24,17 +24,16 @@ def train(place, output, step):
 def test_the_others_end_and_the_run_goes_on(workplace):
     whole, broken = workplace.root / "whole", workplace.root / "broken"
     done = train(workplace, whole, 0)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr
 
-    started = time.monotonic()
     killed = train(workplace, broken, 3)
-    assert time.monotonic() - started < 60
+    assert time.time() - float((broken / "death").read_text()) < 60
     # The launcher says which process it was, and by which signal.
     assert killed.returncode != 0 and "SIGKILL" in killed.stderr and "rank      : 1" in killed.stderr
     assert [path.name for path in broken.glob("checkpoint-*")] == ["checkpoint-2"]
     assert not (broken / "model.safetensors").exists()
 
     done = train(workplace, broken, 0)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr
     first, second = (load_file(folder / "model.safetensors") for folder in (whole, broken))
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

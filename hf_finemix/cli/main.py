@@ -54,7 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command line (by default the process's own, whose end this is) and returns its exit status."""
     previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return _run(build_parser().parse_args(arguments))
+        status = _run(build_parser().parse_args(arguments))
+        # Commands that never meet other processes do not import it.
+        if arguments is None and (together := sys.modules.get("hf_finemix.together")) is not None:
+            together.leave(status)
+        return status
     except KeyboardInterrupt:
         print("hf-finemix: interrupted; nothing half-written is left.", file=sys.stderr)
         return INTERRUPTED
