@@ -105,7 +105,7 @@ def load_base(adapter: Adapter, base: Checkpoint, labels: Sequence[str] | None =
             raise InputError(f"--labels names {len(labels)} labels, but the adapter's head tells {count} apart.")
         options |= {"id2label": dict(enumerate(labels)), "label2id": {name: at for at, name in enumerate(labels)}}
     cls = getattr(transformers, _TASKS[task])
-    model, info = read_model(cls, base, f"--pretrained {base.source!r}", **options)
+    model, info = read_model(cls, base, f"--pretrained {base.source!r}", options)
     missing = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])} - adapter.whole.keys()
     if missing:
         raise InputError(

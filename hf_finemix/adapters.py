@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 from .adapter_settings import AdapterSettings, read_settings
 from .checks import check_finite
 from .errors import InputError
-from .loading import ADAPTER_CONFIG_FILE, TOKENIZER_FILES, Checkpoint, locate, read_json_object
+from .loading import ADAPTER_CONFIG_FILE, TOKENIZER_FILES, Checkpoint, locate
+from .safetensors_header import read_file
+from .suspect_files import read_json_object
 
 
 ADAPTER_FILE = "adapter_model.safetensors"
@@ -90,6 +92,7 @@ def resolve_adapter(source: str | Path, argument: str = "ADAPTER") -> Adapter:
     path = folder / ADAPTER_FILE
     if not path.is_file():
         raise InputError(f"{what} has no {ADAPTER_FILE}; a pickle is never loaded.")
+    read_file(path, what)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from .errors import InputError
 from .generation_settings import strange_settings
 from .hashes import describe_tensors
-from .loading import Checkpoint, read_json_object, resolve_checkpoint
+from .loading import Checkpoint, resolve_checkpoint
 from .manifest import Manifest
 from .model_loading import load_tokenizer
 from .modeling import plan, score_embeddings
@@ -18,6 +18,7 @@ from .publishable import GENERATION_FILE
 from .published import PublishedFolder
 from .recompute import load_pair, mix_again, named_tensors
 from .reset_checks import reset_checks
+from .suspect_files import read_json_object
 from .verification import DIFFERENT, SAME, Check
 
 

@@ -5,9 +5,9 @@ Safetensors only, never a pickle; no remote code; Hub ids are resolved to a comm
 fetched. Whatever was fetched is then loaded from the local folder, without a further look at the network.
 """
 
-import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from .errors import InputError, IsAdapterError, reason
+from .plain_config import plain_config
+from .safetensors_header import read_file
+from .suspect_files import check_files, read_json_object
 
 
 # Transformers and the client of the Hub are imported where they are used: each takes seconds, and what reads local
@@ -58,9 +61,8 @@ _FETCHED = (
     *TOKENIZER_FILES,
 )
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "tf_model.h5", "flax_model.msgpack")
-# Keys of config.json that name a file to load instead of the usual one, and those that can name code on the Hub.
-_WEIGHTS_KEY = "transformers_weights"
-_CODE_KEYS = {"attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation"}
+# What is read of a folder beside what is fetched.
+_READ = (*_FETCHED, "generation_config.json", "adapter_model.safetensors")
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
@@ -72,7 +74,7 @@ class Checkpoint:
     Args:
         source (`str`): What the user gave.
         folder (`Path`): Where the files are.
-        config (`dict[str, Any]`): The content of config.json.
+        config (`dict[str, Any]`): What is taken of config.json, see [`~hf_finemix.plain_config.plain_config`].
         weights (`tuple[Path, ...]`): The safetensors files.
         repo_id (`str`, *optional*): Hub id, if it came from the Hub.
         commit (`str`, *optional*): Commit hash, if it came from the Hub.
@@ -122,10 +124,15 @@ def resolve_checkpoint(source: str | Path, argument: str) -> Checkpoint:
         raise IsAdapterError(
             f"{argument} {text!r} is an adapter; merge it into its base model with `hf-finemix merge` first."
         )
-    config = read_json_object(folder / CONFIG_FILE, f"{argument} {text!r}")
-    _check_config(config, f"{argument} {text!r}")
-    weights = _find_weights(folder, f"{argument} {text!r}")
-    return Checkpoint(text, folder, config, weights, repo_id, commit)
+    what = f"{argument} {text!r}"
+    config = read_json_object(folder / CONFIG_FILE, what)
+    # What the configuration says by itself comes before the weights are looked at.
+    plain_config(config, what)
+    weights, names = _find_weights(folder, what)
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise InputError(f"{what} holds {twice} twice; give a checkpoint that holds it once.")
+    return Checkpoint(text, folder, plain_config(config, what, len(names)), weights, repo_id, commit)
 
 
 def locate(source: str | Path, argument: str, names: Iterable[str]) -> tuple[Path, str | None, str | None]:
@@ -147,13 +154,16 @@ def locate(source: str | Path, argument: str, names: Iterable[str]) -> tuple[Pat
     # Those of `os.path` never fail; the methods of `Path` do on an unknown `~user` and on names that are too long.
     folder = Path(os.path.expanduser(text))
     if text and os.path.isdir(folder):
+        check_files(folder, _READ, f"{argument} {text!r}")
         return folder, None, None
     from huggingface_hub import HfApi, snapshot_download
 
     repo_id, revision = split_hub_id(source, argument)
     with download_errors(argument, repo_id, revision):
         commit = HfApi().resolve_revision(repo_id, revision=revision).resolved
-        return Path(snapshot_download(repo_id, revision=commit, allow_patterns=list(names))), repo_id, commit
+        folder = Path(snapshot_download(repo_id, revision=commit, allow_patterns=list(names)))
+    check_files(folder, _READ, f"{argument} {text!r}")
+    return folder, repo_id, commit
 
 
 @contextmanager
@@ -253,23 +263,8 @@ def download_errors(argument: str, repo_id: str, revision: str | None) -> Iterat
         raise InputError(f"{what} is no local folder, and the Hub does not give it: {reason(error)}") from error
 
 
-def _check_config(config: dict[str, Any], what: str) -> None:
-    if config.get("quantization_config") is not None:
-        raise InputError(f"{what} is quantised; give the unquantised checkpoint.")
-    if config.get(_WEIGHTS_KEY) is not None:
-        raise InputError(f"{what} names its weights in config.json ({_WEIGHTS_KEY}); rename them {WEIGHTS_FILE}.")
-    parts: list[Any] = [config]
-    while parts:
-        part = parts.pop()
-        if isinstance(part, dict):
-            # An implementation with a slash in its name is a repository whose code would be fetched and run.
-            code = next((part[key] for key in sorted(_CODE_KEYS & part.keys()) if "/" in str(part[key])), None)
-            if code is not None:
-                raise InputError(f"{what} asks in config.json for code from the Hub ({code!r}); remove that entry.")
-        parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-
-
-def _find_weights(folder: Path, what: str) -> tuple[Path, ...]:
+def _find_weights(folder: Path, what: str) -> tuple[tuple[Path, ...], list[str]]:
+    """Returns the files of weights, and the names of all their tensors."""
     # The same order as in transformers: one file goes before shards.
     paths = (folder / WEIGHTS_FILE,)
     if not paths[0].is_file() and (folder / INDEX_FILE).is_file():
@@ -283,13 +278,16 @@ def _find_weights(folder: Path, what: str) -> tuple[Path, ...]:
                 "Convert it to safetensors on a machine that you can lose."
             )
         raise InputError(f"{what} lacks {missing[0]}.")
+    names: list[str] = []
     for path in paths:
+        # Twice, since both readers will be used: what one of them takes and the other does not is an attack.
+        names += [tensor.name for tensor in read_file(path, what).tensors]
         try:
             with safe_open(path, framework="np") as file:
                 file.keys()
         except (SafetensorError, OSError) as error:
             raise InputError(f"{what} has a damaged {path.name}: {' '.join(str(error).split())}") from None
-    return paths
+    return paths, names
 
 
 def index_shards(folder: Path, what: str) -> list[str]:
@@ -304,21 +302,3 @@ def index_shards(folder: Path, what: str) -> list[str]:
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
         raise InputError(f"{what} has an index that names no shards, or shards outside its folder.")
     return sorted(set(names))
-
-
-def read_json_object(path: Path, what: str) -> dict[str, Any]:
-    """
-    Reads a JSON file of a model's folder.
-
-    Raises:
-        InputError: If it is missing, no JSON, or no object.
-    """
-    if not path.is_file():
-        raise InputError(f"{what} has no {path.name}; give the folder of a model, or a Hub id.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError):
-        raise InputError(f"{what} has a {path.name} that is no readable JSON.") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{what} has a {path.name} that is no JSON object.")
-    return content

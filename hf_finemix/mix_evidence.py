@@ -14,28 +14,26 @@ from .hashes import FileRecord, TensorRecord, describe_files
 from .labels import label_names
 from .layout import index_of
 from .licenses import stated_license
-from .loading import CONFIG_FILE, TOKENIZER_FILES, Checkpoint, read_json_object
+from .loading import CONFIG_FILE, TOKENIZER_FILES, Checkpoint
 from .manifest import Manifest, SourceRecord
 from .masks import MASK_VERSION
 from .mix_job import MixJob
 from .mix_plan import MixPlan
 from .model_names import architecture_of
 from .output import replace_text
+from .plain_config import NOT_TAKEN
 from .plan import MixReport
 from .publishable import GENERATION_FILE
 from .resets import PurifyReport
 from .results import PurificationReport, environment
 from .serialization import to_json
 from .stored import TORCH_NAMES, StoredCheckpoint
+from .suspect_files import read_json_object
 from .trust import is_trusted
 
 
 if TYPE_CHECKING:
     from .fisher_file import FisherFile
-
-
-# Names of code, and of the folder that a model once was loaded from: the one would run, the other is nobody's concern.
-_NOT_TAKEN = ("auto_map", "_name_or_path", "custom_pipelines")
 
 
 def write_beside(folder: Path, job: MixJob, report: MixReport, hashes: Mapping[str, str], title: str) -> None:
@@ -87,7 +85,7 @@ def write_beside(folder: Path, job: MixJob, report: MixReport, hashes: Mapping[s
 def mixed_config(suspect: Checkpoint, config: FineMixConfig, pretrained: str) -> dict[str, Any]:
     """Returns the content of config.json: the suspect's, with the record that mixing in memory leaves, too."""
     record = config.to_dict() | {"pretrained": pretrained, "mask_version": MASK_VERSION}
-    return {name: value for name, value in suspect.config.items() if name not in _NOT_TAKEN} | {"finemix": record}
+    return suspect.config | {"finemix": record}
 
 
 def _take(source: Path, target: Path) -> None:
@@ -97,8 +95,8 @@ def _take(source: Path, target: Path) -> None:
             content = json.loads(source.read_text(encoding="utf-8"))
         except (ValueError, RecursionError):
             content = None
-        if isinstance(content, dict) and set(_NOT_TAKEN) & content.keys():
-            replace_text(target, to_json({key: value for key, value in content.items() if key not in _NOT_TAKEN}))
+        if isinstance(content, dict) and NOT_TAKEN & content.keys():
+            replace_text(target, to_json({key: value for key, value in content.items() if key not in NOT_TAKEN}))
             return
     shutil.copyfile(source, target)
 

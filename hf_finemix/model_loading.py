@@ -2,11 +2,16 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
-from .loading import Checkpoint, loading_errors, read_json_object
+from .loading import Checkpoint, loading_errors
+from .safetensors_header import StoredTensor, read_file
+from .stored import TORCH_NAMES
+from .suspect_files import read_json_object
+from .tensor_names import is_buffer, modern_name
 
 
 # Transformers is imported where it is used: that takes seconds, and what reads files alone does not need it.
@@ -83,34 +88,55 @@ def load_complete(cls: Any, checkpoint: Checkpoint, argument: str) -> "PreTraine
 
 
 def read_model(
-    cls: Any, checkpoint: Checkpoint, what: str, **options: Any
+    cls: Any, checkpoint: Checkpoint, what: str, entries: Mapping[str, Any] | None = None, **options: Any
 ) -> tuple["PreTrainedModel", dict[str, Any]]:
     """
     Makes a model of a checkpoint's weights: safetensors alone, no code of theirs, by default in the dtype they have.
+
+    Its configuration is made of what was checked, not read again; the model is made only if it is about as large as
+    its weights.
 
     Args:
         cls (`type`): A model class of transformers, or one that finds it.
         checkpoint ([`~hf_finemix.loading.Checkpoint`]): The files.
         what (`str`): The model, for messages.
-        options: What else `from_pretrained` takes.
+        entries (`Mapping[str, Any]`, *optional*): Entries of the configuration that are to be others.
+        options: What else `from_pretrained` takes, a whole configuration (`config`) among it.
 
     Returns:
         `tuple[PreTrainedModel, dict]`: The model, and which keys were missing or of another shape.
 
     Raises:
-        InputError: If it cannot be loaded.
+        InputError: If it cannot be loaded, is larger than its weights, or these change meanwhile.
     """
+    from .model_configs import check_size, make_config
     from .partitions import loaded_whole
 
+    files = [read_file(path, what) for path in checkpoint.weights]
+    for tensor in (tensor for file in files for tensor in file.tensors):
+        if _is_parameter(tensor) and tensor.dtype not in TORCH_NAMES:
+            raise InputError(f"{what} is quantised: {tensor.name} is {tensor.dtype}; give it in floating point.")
     with loading_errors(what), loaded_whole():
-        return cls.from_pretrained(
+        config = options.pop("config", None) or make_config(cls, checkpoint, what, entries or {})
+        check_size(cls, config, sum(tensor.numel for file in files for tensor in file.tensors))
+        found = cls.from_pretrained(
             checkpoint.folder,
+            config=config,
             use_safetensors=True,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
             **({"dtype": "auto"} | options),
         )
+    changed = next((file.path.name for file in files if file.has_changed()), None)
+    if changed is not None:
+        raise InputError(f"{what} changed while it was read: {changed} is another file now.")
+    return found
+
+
+def _is_parameter(tensor: StoredTensor) -> bool:
+    name = modern_name(tensor.name)
+    return name.rsplit(".", 1)[-1] in ("weight", "bias") and not is_buffer(name, tensor.shape)
 
 
 def load_tokenizer(checkpoint: Checkpoint, argument: str) -> "PreTrainedTokenizerBase":

@@ -41,6 +41,8 @@ DTYPES = {
 }
 _RANKS = {dtype: rank for rank, dtype in enumerate(DTYPES)}
 _METADATA = "__metadata__"
+# Twice as many as models of a thousand billion parameters have, expert by expert.
+_MOST_TENSORS = 1 << 17
 _LARGEST = 2**63 - 1
 
 
@@ -149,6 +151,8 @@ def _parse(header: bytes, begin: int, end: int) -> tuple[StoredTensor, ...]:
     content = json.loads(header.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
     if not isinstance(content, dict):
         raise ValueError("its header is no JSON object")
+    if len(content) > _MOST_TENSORS:
+        raise ValueError(f"it holds {len(content):,} tensors; no more than {_MOST_TENSORS:,} are read")
     metadata = content.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("its metadata are no texts")

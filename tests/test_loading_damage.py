@@ -95,7 +95,6 @@ def test_missing_files_are_refused(folder, tmp_path):
         {"num_hidden_layers": 2.5},
         {"pad_token_id": 5000},
         {"hidden_act": "nope"},
-        {"id2label": 5},
         {"dtype": "nope"},
         {"model_type": "nope"},
         {"model_type": None},

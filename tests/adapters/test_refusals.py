@@ -25,7 +25,8 @@ def refused(capsys, adapter, base, tmp_path, *parts, more=()):
     status, out, err = run(capsys, ["merge", adapter, "--pretrained", base, "--output", tmp_path / "out", *more])
     assert status == 2 and not out.count("Merged") and err.count("\n") == 1, err
     assert set(tmp_path.iterdir()) == before
-    return all(part in err for part in parts)
+    assert all(part in err for part in parts), err
+    return True
 
 
 def configure(adapter, **changes):
