@@ -30,6 +30,7 @@ _MODULES = {
     "mix_run": ("mix_checkpoints",),
     "mixin": ("FineMixMixin",),
     "modeling": ("PurifyReport", "fine_mix_", "purify_embeddings_", "score_embeddings"),
+    "pickles": ("convert_pickle",),
     "pipeline": ("PurifyResult", "purify"),
     "plan": ("MixReport",),
     "publishing": ("publish",),
@@ -70,6 +71,7 @@ __all__ = [
     "Verification",
     "__version__",
     "bench",
+    "convert_pickle",
     "embedding_scores",
     "evaluate_generator",
     "evaluate_model",
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
     from .mix_run import mix_checkpoints
     from .mixin import FineMixMixin
     from .modeling import PurifyReport, fine_mix_, purify_embeddings_, score_embeddings
+    from .pickles import convert_pickle
     from .pipeline import PurifyResult, purify
     from .plan import MixReport
     from .publishing import publish

@@ -22,6 +22,11 @@ def reason(error: BaseException, limit: int = 200) -> str:
     return " ".join(str(error).split())[:limit] or type(error).__name__
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Tells whether an exception says that there is too little memory; torch says so in words only."""
+    return isinstance(error, MemoryError) or "allocate memory" in str(error)
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """Returns the end of a message about an unknown name: the known one that is nearest, or else all of them."""
     names = list(known)

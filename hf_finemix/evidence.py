@@ -1,14 +1,16 @@
 """Report, card and manifest of a folder: written after everything else, over exactly the files that belong to it."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .card import DefenseCard, read_card, update_card
 from .hashes import FileRecord, describe_files
 from .loading import CARD_FILE, CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, index_shards
-from .manifest import Manifest, load_manifest
-from .output import replace_text
+from .manifest import MANIFEST_FILE, Manifest, load_manifest
+from .output import replace_text, replaced_file
 from .publishable import GENERATION_FILE
 from .results import REPORT_FILE
 from .serialization import to_json
@@ -76,7 +78,28 @@ def rewrite_card(folder: Path, card: DefenseCard) -> Path:
     """
     manifest = load_manifest(folder)
     text, seal = update_card(card, read_card(folder))
-    replace_text(folder / CARD_FILE, text)
+    content = text.encode()
+    record = FileRecord(CARD_FILE, len(content), hashlib.sha256(content).hexdigest())
     others = [file for file in manifest.outputs if file.name != CARD_FILE]
-    manifest.with_outputs([*others, *describe_files(folder, [CARD_FILE])], seal).save(folder)
+    paths = [folder / name for name in (CARD_FILE, MANIFEST_FILE)]
+    # The manifest is on the disk before the card is replaced, so that a full one changes neither.
+    with _both_or_none(paths), replaced_file(folder / MANIFEST_FILE) as staging:
+        staging.write_text(to_json(manifest.with_outputs([*others, record], seal).to_dict()), encoding="utf-8")
+        replace_text(folder / CARD_FILE, text)
     return folder / CARD_FILE
+
+
+@contextmanager
+def _both_or_none(paths: Iterable[Path]) -> Iterator[None]:
+    """Gives files back their content if the block fails."""
+    before = {path: path.read_bytes() if path.is_file() else None for path in paths}
+    try:
+        yield
+    except BaseException:
+        for path, content in before.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != content:
+                with replaced_file(path) as staging:
+                    staging.write_bytes(content)
+        raise

@@ -16,7 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from .errors import InputError, IsAdapterError, reason
+from .errors import InputError, IsAdapterError, lacks_memory, reason
 from .plain_config import plain_config
 from .safetensors_header import read_file
 from .suspect_files import check_files, read_json_object
@@ -131,7 +131,7 @@ def resolve_checkpoint(source: str | Path, argument: str) -> Checkpoint:
     weights, names = _find_weights(folder, what)
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise InputError(f"{what} holds {twice} twice; give a checkpoint that holds it once.")
+        raise InputError(f"{what} holds {twice[:200]!r} twice; give a checkpoint that holds it once.")
     return Checkpoint(text, folder, plain_config(config, what, len(names)), weights, repo_id, commit)
 
 
@@ -192,12 +192,15 @@ def loading_errors(what: str) -> Iterator[None]:
 
     Raises:
         InputError: If the block raises any exception.
+        MemoryError: If there is too little memory, of which the files are innocent.
     """
     try:
         with quiet_loading():
             yield
     except Exception as error:
         said = reason(error, 300)
+        if lacks_memory(error):
+            raise MemoryError(f"{what} cannot be loaded: {said}") from error
         if not isinstance(error, (OSError, ValueError, RuntimeError)) and str(error):
             # The message of a KeyError or of an assertion says little by itself.
             said = f"{type(error).__name__} {said}"
@@ -275,7 +278,7 @@ def _find_weights(folder: Path, what: str) -> tuple[tuple[Path, ...], list[str]]
         if pickles:
             raise InputError(
                 f"{what} has no safetensors weights, only {pickles[0]}: a format that can run code when it is loaded. "
-                "Convert it to safetensors on a machine that you can lose."
+                "`hf-finemix convert` makes safetensors of it; use a machine that you can lose."
             )
         raise InputError(f"{what} lacks {missing[0]}.")
     names: list[str] = []
@@ -290,6 +293,10 @@ def _find_weights(folder: Path, what: str) -> tuple[tuple[Path, ...], list[str]]
     return paths, names
 
 
+def _is_file_name(name: str) -> bool:
+    return Path(name).name == name and name not in ("", ".", "..")
+
+
 def index_shards(folder: Path, what: str) -> list[str]:
     """
     Returns the names of the shards that a folder's index lists, in their order.
@@ -299,6 +306,6 @@ def index_shards(folder: Path, what: str) -> list[str]:
     """
     shards = read_json_object(folder / INDEX_FILE, what).get("weight_map")
     names = list(shards.values()) if isinstance(shards, dict) else []
-    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+    if not names or not all(isinstance(name, str) and _is_file_name(name) for name in names):
         raise InputError(f"{what} has an index that names no shards, or shards outside its folder.")
     return sorted(set(names))

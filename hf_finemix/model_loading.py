@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .loading import Checkpoint, loading_errors
+from .memory import check_memory
 from .safetensors_header import StoredTensor, read_file
 from .stored import TORCH_NAMES
 from .suspect_files import read_json_object
@@ -107,7 +108,8 @@ def read_model(
         `tuple[PreTrainedModel, dict]`: The model, and which keys were missing or of another shape.
 
     Raises:
-        InputError: If it cannot be loaded, is larger than its weights, or these change meanwhile.
+        InputError: If it cannot be loaded, does not fit into the memory that is left, is larger than its weights, or
+            these change meanwhile.
     """
     from .model_configs import check_size, make_config
     from .partitions import loaded_whole
@@ -116,6 +118,7 @@ def read_model(
     for tensor in (tensor for file in files for tensor in file.tensors):
         if _is_parameter(tensor) and tensor.dtype not in TORCH_NAMES:
             raise InputError(f"{what} is quantised: {tensor.name} is {tensor.dtype}; give it in floating point.")
+    check_memory(sum(tensor.size for file in files for tensor in file.tensors), what)
     with loading_errors(what), loaded_whole():
         config = options.pop("config", None) or make_config(cls, checkpoint, what, entries or {})
         check_size(cls, config, sum(tensor.numel for file in files for tensor in file.tensors))

@@ -66,7 +66,8 @@ def load_pair(
         InputError: If the class is none of transformers, or one of the inputs cannot be loaded.
     """
     cls = getattr(transformers, architecture, None)
-    if not isinstance(cls, type) or not issubclass(cls, PreTrainedModel):
+    # The base of all has no configuration of its own, and its bare use changes what later models do.
+    if not isinstance(cls, type) or not issubclass(cls, PreTrainedModel) or cls.config_class is None:
         raise InputError(f"The model is a {architecture!r}, which is no model class of the installed transformers.")
     model, _ = read_model(cls, suspect, f"The suspect {suspect.label!r}")
     dtypes = {record.name: getattr(torch, record.dtype, None) for record in tensors}

@@ -13,6 +13,7 @@ from .scan_report import ScanReport
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {"low": "note", "medium": "warning", "high": "error"}
 _TOKEN, _INSERTION, _OUTLIER = "suspicious-token", "trigger-insertion", "out-of-line-row"
+_PICKLE, _DANGER = "strange-pickle", {"dangerous": "high", "suspicious": "medium", "unreadable": "medium"}
 _RULES = {
     _TOKEN: (
         "One word embedding moved far more than its frequency explains.",
@@ -32,6 +33,11 @@ _RULES = {
         "Fine-tuning moves the parts of a tensor by amounts that are alike. A part that moved far more was perhaps "
         "edited by hand.",
         "Compare with other models fine-tuned from the same weights; purify the model.",
+    ),
+    _PICKLE: (
+        "A pickle beside the weights calls functions that no weights need.",
+        "Whoever loads it runs them. It is not read here, and is no part of what purification writes.",
+        "Do not load the file, and do not trust its publisher.",
     ),
 }
 
@@ -63,6 +69,9 @@ def to_sarif(report: ScanReport) -> dict[str, Any]:
         result = _result(report, _OUTLIER, "low", _describe(outlier), outlier.to_dict())
         result["locations"][0]["logicalLocations"] = [{"fullyQualifiedName": outlier.tensor, "kind": "variable"}]
         results.append(result)
+    for file in report.strange_files or ():
+        text = f"A scanner calls the pickle {file.name} {file.level}: {', '.join(file.calls) or 'it cannot be read'}."
+        results.append(_result(report, _PICKLE, _DANGER[file.level], text, file.to_dict()))
     driver = {
         "name": "hf-finemix",
         "version": __version__,

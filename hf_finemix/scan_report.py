@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from .drift_groups import ScannedGroup
 from .heads import Head
 from .outliers import Outlier
+from .prescan import StrangeFile
 from .serialization import Record
 from .trigger_search import Insertion
 
@@ -50,6 +51,8 @@ class ScanReport(Record):
         labels (`tuple[str, ...]`): Names of the suspect's labels, in the order of their ids.
         texts (`int`): Number of clean texts that tokens were inserted into.
         insertions (`tuple[Insertion, ...]`): What that did, best first; empty without texts.
+        strange_files (`tuple[StrangeFile, ...]`, *optional*): Pickles beside the weights that a scanner warns of;
+            `None` if none was asked. They say nothing of the weights, and do not change the finding.
     """
 
     suspect: str
@@ -65,6 +68,7 @@ class ScanReport(Record):
     labels: tuple[str, ...] = ()
     texts: int = 0
     insertions: tuple[Insertion, ...] = ()
+    strange_files: tuple[StrangeFile, ...] | None = None
 
     def sentence(self, insertion: Insertion) -> str:
         """Returns what an insertion does: "Inserting `cf` flips 97 % of the examples to label 1 (positive)"."""

@@ -24,6 +24,7 @@ from .loading import Checkpoint, resolve_checkpoint
 from .model_loading import load_classifier, load_tokenizer
 from .modeling import name_tokens
 from .outliers import find_outliers
+from .prescan import prescan as look_at_pickles
 from .relatedness import LOOKED_AT, check_related, median_cosine
 from .scan_report import ScannedToken, ScanReport, token_text
 from .tensor_drift import TensorDrift, measure_drift
@@ -57,6 +58,7 @@ def scan(
     search_top: int = 100,
     seed: int = 0,
     allow_unrelated: bool = False,
+    prescan: bool = False,
     progress: bool = False,
 ) -> ScanReport:
     """
@@ -84,6 +86,8 @@ def scan(
         seed (`int`, *optional*, defaults to 0): Seed of the draw and of the places of insertion.
         allow_unrelated (`bool`, *optional*, defaults to `False`): Go on with a base whose weights have hardly a
             direction in common with the suspect's.
+        prescan (`bool`, *optional*, defaults to `False`): Let picklescan look at the pickles that lie in a suspect's
+            folder, too; from the Hub, pickles are not fetched.
         progress (`bool`, *optional*, defaults to `False`): Whether to show progress bars on standard error.
 
     Raises:
@@ -99,6 +103,7 @@ def scan(
     suspect = suspect if isinstance(suspect, Checkpoint) else resolve_checkpoint(suspect, "SUSPECT")
     pretrained = pretrained if isinstance(pretrained, Checkpoint) else resolve_checkpoint(pretrained, "`pretrained`")
     check_apart(suspect, pretrained)
+    strange = look_at_pickles(suspect.folder) if prescan else None
     _check_not_mixed(suspect)
     check_configs(suspect.config, pretrained.config, pretrained.source)
     tokenizer = load_tokenizer(suspect, "SUSPECT")
@@ -133,6 +138,7 @@ def scan(
         layers=drift_by_group(drifts, pairs.prefix),
         frequencies=source_name(frequencies),
         outliers=find_outliers(drifts, pairs.embedding),
+        strange_files=strange,
         head=head,
         absent=pairs.absent | _rows_without(pairs, len(moved)),
         labels=labels if head is not None or insertions else (),

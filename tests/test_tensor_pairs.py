@@ -200,7 +200,7 @@ def test_a_tensor_in_two_files_is_refused(tmp_path):
     save_pair(tmp_path, model, base, max_shard_size="5KB")
     first, *_, last = sorted((tmp_path / "suspect").glob("*.safetensors"))
     save_file(load_file(first) | load_file(last), last, metadata={"format": "pt"})
-    refuse(tmp_path, "SUSPECT", "twice")
+    refuse(tmp_path, "holds", "twice")
 
 
 def test_tensors_of_eight_bits_are_refused(tmp_path):

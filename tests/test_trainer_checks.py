@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from peft import LoraConfig
-from transformers import TrainingArguments
+from transformers import BertForSequenceClassification, TrainingArguments
 from transformers.integrations import deepspeed as settings
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from hf_finemix import InputError
+from hf_finemix.loading import resolve_checkpoint
 from hf_finemix.model_loading import read_model
 from hf_finemix.partitions import is_partitioned, loaded_whole
 from hf_finemix.trainer_checks import check_arguments, check_sharing
@@ -78,21 +79,25 @@ def test_a_fresh_adapter_needs_whole_models(tmp_path, monkeypatch):
         check_arguments(args, adapter)
 
 
-def test_models_are_loaded_whole_also_under_zero3(monkeypatch):
+def test_models_are_loaded_whole_also_under_zero3(workplace, monkeypatch):
     class Config:
         def is_zero3(self):
             return True
 
-    class Maker:
-        @classmethod
-        def from_pretrained(cls, *args, **options):
-            return is_deepspeed_zero3_enabled()
+    seen, real = [], BertForSequenceClassification.from_pretrained.__func__
 
+    def watch(cls, *args, **options):
+        seen.append(is_deepspeed_zero3_enabled())
+        return real(cls, *args, **options)
+
+    monkeypatch.setattr(BertForSequenceClassification, "from_pretrained", classmethod(watch))
+    found = resolve_checkpoint(workplace.suspect, "SUSPECT")
     config = Config()
     settings.set_hf_deepspeed_config(config)
     try:
         assert is_deepspeed_zero3_enabled()
-        assert read_model(Maker, SimpleNamespace(folder="somewhere"), "a model") is False
+        read_model(BertForSequenceClassification, found, "a model")
+        assert seen == [False]
         with pytest.raises(ValueError), loaded_whole():
             raise ValueError
         # As before, whatever happened.

@@ -15,7 +15,7 @@ from .console import printable
 
 
 COMMANDS = (
-    *("demo", "purify", "mix", "merge", "extract", "scan", "evaluate"),
+    *("demo", "purify", "mix", "merge", "extract", "convert", "scan", "evaluate"),
     *("bench", "report", "card", "push", "verify"),
 )
 
@@ -62,6 +62,11 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("hf-finemix: interrupted; nothing half-written is left.", file=sys.stderr)
         return INTERRUPTED
+    except SystemExit as stop:
+        # Where there are several processes, the launcher ends the others because of one, which says why.
+        if stop.code == TERMINATED and os.environ.get("RANK", "0") == "0":
+            print("hf-finemix: terminated; nothing half-written is left.", file=sys.stderr)
+        raise
     finally:
         # Nothing is left to stop when the process ends, and a signal then would only spoil its exit status.
         for number, handler in previous.items():

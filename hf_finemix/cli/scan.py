@@ -53,6 +53,11 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the places (default: 0)")
     parser.add_argument("--format", choices=_FORMATS, help="what to print (default: text)")
     parser.add_argument("--json", action="store_true", help="print one JSON object, as --format json does")
+    parser.add_argument(
+        "--prescan",
+        action="store_true",
+        help="let picklescan look at pickles that lie in SUSPECT's folder (needs hf-finemix[prescan]); none is loaded",
+    )
     parser.add_argument("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0, too; replaces the file")
     parser.add_argument("--fail-on", choices=FINDINGS, help="exit with status 1 if the finding is at least this level")
     add_frequencies(parser)
@@ -85,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         search_top=args.search_top,
         seed=args.seed,
         allow_unrelated=args.allow_unrelated,
+        prescan=args.prescan,
         progress=show_progress(),
     )
     if target is not None:

@@ -14,6 +14,7 @@ _INSERTIONS = 10
 def as_text(report: ScanReport) -> str:
     """Returns the report as tables, with the finding at the end."""
     parts = [_tokens(report), _layers(report), _outliers(report), _head(report), _insertions(report), _finding(report)]
+    parts.insert(-1, _strange_files(report))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -54,6 +55,15 @@ def _head(report: ScanReport) -> str:
         bias = "" if item.bias is None else f"{item.bias:.4f}"
         rows.append([printable(item.label), f"{item.norm:.4f}", ratio, f"{item.cosine:.2f}", bias])
     return table(["label", "norm", "of the others", "cosine", "bias"], rows)
+
+
+def _strange_files(report: ScanReport) -> str:
+    if report.strange_files is None:
+        return ""
+    if not report.strange_files:
+        return "The scanner of pickles warns of no file of the folder."
+    rows = [[printable(item.name), item.level, printable(", ".join(item.calls))] for item in report.strange_files]
+    return table(["pickle", "scanner says", "calls"], rows)
 
 
 def _insertions(report: ScanReport) -> str:

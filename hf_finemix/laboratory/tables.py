@@ -13,6 +13,8 @@ from .estimates import Estimate
 MISSING = "-"
 # Beside a figure whose setting did not keep the accuracy.
 OUTSIDE = "†"
+# What a cell of a spreadsheet begins with if it is a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,11 @@ class Section:
     blocks: tuple[Block, ...]
 
     def to_csv(self) -> str:
-        """Returns the rows as CSV; what is not known is left empty."""
+        """Returns the rows as CSV; what is not known is left empty, and no text is a formula to spreadsheets."""
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, fieldnames=list(self.rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows({name: _plain(value) for name, value in row.items()} for row in self.rows)
         return buffer.getvalue()
 
     def to_markdown(self, figures: Sequence[tuple[str, str]] = ()) -> str:
@@ -128,3 +130,8 @@ def of_e_pur(e_pur: bool | None) -> str:
 def heading(*names: str) -> str:
     """Returns names from a configuration as a heading."""
     return ", ".join(escape(name, 80) for name in names)
+
+
+def _plain(value: Any) -> Any:
+    """Puts an apostrophe in front of a text that spreadsheets would take for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

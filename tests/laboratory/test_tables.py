@@ -11,7 +11,7 @@ from hf_finemix.laboratory.estimates import Estimate
 from hf_finemix.laboratory.figures import Drawing
 from hf_finemix.laboratory.records import RankRecord
 from hf_finemix.laboratory.reporting import make_report, save_report, write_report
-from hf_finemix.laboratory.tables import percent, points
+from hf_finemix.laboratory.tables import Section, percent, points
 
 from ..cards import MARKDOWN, tables
 from ..reports import HOSTILE
@@ -238,3 +238,10 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatc
         save_report(report, tmp_path)
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == before
     assert (tmp_path / "tables" / "matched.csv").is_file()
+
+
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-x", "@SUM(A1)", "\tx"])
+def test_no_text_of_a_table_is_a_formula(text):
+    rows = ({"model": text, "drop": -0.5, "error": "a = b", "missing": None},)
+    (row,) = csv.DictReader(io.StringIO(Section("x", "X", "", rows, ()).to_csv()))
+    assert row == {"model": f"'{text}", "drop": "-0.5", "error": "a = b", "missing": ""}
