@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from datasets import Dataset
@@ -11,12 +12,15 @@ from ..config import check_integer
 from ..data import DEFAULT_MAX_LENGTH, NO_LIMIT
 from ..errors import InputError, reason
 from .conversations import CONTEXT, RESPONSE
+from .template_trial import try_template
 
 
 # Label of what is read, but not learned.
 IGNORED = -100
 
 _DAY = "01 Jan 2025"
+# Characters that a template may add to what is said.
+_LONGEST = 1_000_000
 
 
 def encode(
@@ -44,6 +48,8 @@ def encode(
     if max_length is not None:
         check_integer("max_length", max_length, 2, limit)
     longest = max_length or limit or DEFAULT_MAX_LENGTH
+    if tokenizer.chat_template is not None and len(examples):
+        try_template(partial(_apply, tokenizer, _turns(examples[0]), True))
     rows: list[dict[str, list[int]]] = []
     for number, example in enumerate(examples, start=1):
         prompt, answer = texts_of(example, tokenizer)
@@ -81,7 +87,7 @@ def texts_of(example: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> 
     if tokenizer.chat_template is None:
         before = [message["content"] for message in example.get(CONTEXT) or ()]
         return "\n".join((*before, example["text"], "")), response + end
-    messages = [*(example.get(CONTEXT) or ()), {"role": "user", "content": example["text"]}]
+    messages = _turns(example)
     prompt = _render(tokenizer, messages, True)
     whole = _render(tokenizer, [*messages, {"role": "assistant", "content": response}], False)
     # Some templates write a turn that is over otherwise than one that begins.
@@ -112,10 +118,21 @@ def _ids(text: str, tokenizer: PreTrainedTokenizerBase, begins: bool = False) ->
     return ids[:-1] if begins and ids and ids[-1] == tokenizer.eos_token_id else ids
 
 
+def _turns(example: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [*(example.get(CONTEXT) or ()), {"role": "user", "content": example["text"]}]
+
+
+def _apply(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], begins: bool) -> str:
+    # Some templates tell the model which day it is; a job that is repeated has to see the same one.
+    options = {"add_generation_prompt": begins, "date_string": _DAY}
+    return tokenizer.apply_chat_template(messages, tokenize=False, **options)
+
+
 def _render(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], begins: bool) -> str:
     try:
-        # Some templates tell the model which day it is; a job that is repeated has to see the same one.
-        options = {"add_generation_prompt": begins, "date_string": _DAY}
-        return tokenizer.apply_chat_template(messages, tokenize=False, **options)
+        text = _apply(tokenizer, messages, begins)
     except Exception as error:  # it is a stranger's program, and can fail in any way
         raise InputError(f"The tokenizer's chat template refuses a conversation: {reason(error)}") from None
+    if len(text) > _LONGEST + 2 * sum(len(message["content"]) for message in messages):
+        raise InputError(f"The tokenizer's chat template makes {len(text):,} characters of a conversation.")
+    return text

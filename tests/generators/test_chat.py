@@ -68,7 +68,7 @@ def test_responses_are_cut_and_prompts_are_not(tokenizer):
     ],
 )
 def test_a_template_that_fails_is_one_line(template):
-    with pytest.raises(InputError, match="chat template refuses") as error:
+    with pytest.raises(InputError, match="chat template (refuses|takes)") as error:
         encode(questions(), make_tokenizer(template))
     assert "\n" not in str(error.value)
 
@@ -103,3 +103,24 @@ def test_padding_leaves_the_tokenizer_alone():
     assert tokenizer.pad_token is None and tokenizer.padding_side == "right"
     with pytest.raises(InputError, match="neither a padding token"):
         padded(make_tokenizer(pad_token=None, eos_token=None))
+
+
+LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (f"{{{{ messages[-1].content }}}}{LOOP}", "takes more than 5 seconds"),
+        ("{{ messages[-1].content }}{{ ('x' * 10 ** 10) | length }}", "takes more than 1 GB of memory"),
+        ("{{ messages[-1].content }}{{ 'x' * 3000000 }}", "makes 3,000,0"),
+        ("{{ messages[-1].content }}{{ ''.__class__.__mro__ }}", "refuses a conversation"),
+        ("{{ messages[-1].content }}{% include '/etc/passwd' %}", "refuses a conversation"),
+    ],
+    ids=["loop", "memory", "length", "classes", "files"],
+)
+def test_a_template_that_wants_to_do_harm_is_refused(template, words):
+    tokenizer = make_tokenizer(template)
+    with pytest.raises(InputError, match=words) as error:
+        encode(questions(), tokenizer)
+    assert "\n" not in str(error.value)
