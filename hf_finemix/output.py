@@ -76,6 +76,18 @@ def staged_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def scratch_folder() -> Iterator[str]:
+    """Gives a temporary folder that vanishes when the block ends, even if Ctrl-C comes while it is removed."""
+    folder = tempfile.mkdtemp(prefix="finemix-")
+    try:
+        yield folder
+        shutil.rmtree(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def replace_text(path: Path, text: str) -> None:
     """Writes a text file so that, whatever happens, either the old content is there or the whole new one."""
     with replaced_file(path) as staging:

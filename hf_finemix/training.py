@@ -1,6 +1,5 @@
 """Fine-tuning of classifiers through the Trainer: one function for purification, baselines and the demo's models."""
 
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ from transformers import (
 from .adapter_training import is_adapted
 from .data import tokenize
 from .errors import InputError
+from .output import scratch_folder
 from .results import Recipe
 from .together import processes
 from .twin import unwrap
@@ -100,7 +100,7 @@ def train(
             f"`batch_size` is {recipe.batch_size}, which {count} processes cannot share; take a multiple."
         )
     use_cache = getattr(model.config, "use_cache", None)
-    with tempfile.TemporaryDirectory(prefix="finemix-") as folder:
+    with scratch_folder() as folder:
         args = arguments_class(
             output_dir=folder,
             # Tokens of all processes count alike; examples of a classifier are averaged over as they are.
