@@ -20,10 +20,10 @@ def keep_mask_on_device(
     """
     check_integer("seed", seed, 0, 2**64 - 1)
     limit = threshold(keep_ratio)
-    if limit == HALF_RANGE:
-        return torch.ones(stop - start, dtype=torch.bool, device=device)
     if start >= stop:
         return torch.empty(0, dtype=torch.bool, device=device)
+    if limit == HALF_RANGE:
+        return torch.ones(stop - start, dtype=torch.bool, device=device)
     first_block, last_block = start // BLOCK, -(-stop // BLOCK)
     keys = np.array([block_keys(name, block, seed) for block in range(first_block, last_block)], dtype=np.uint32)
     key_1, key_2 = _as_int32(keys).to(device, non_blocking=True).reshape(-1, 2).T

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from hf_finemix import InputError, embedding_scores
-from hf_finemix.embeddings import rank_rows, reset_rows_
+from hf_finemix import FineMixConfig, InputError, embedding_scores
+from hf_finemix.embeddings import drift_scores, rank_rows, reset_rows_
 
 from .models import bits_equal
 
@@ -49,17 +49,38 @@ def test_a_large_vocabulary_scores_as_its_parts_do():
     assert np.array_equal(whole[-300:], part)
 
 
-def test_shapes_that_do_not_match_are_refused():
-    suspect, pretrained = make_pair()
-    for other, counts in ((pretrained[:-1], np.ones(50)), (pretrained[:, 1:], np.ones(50)), (pretrained, np.ones(49))):
-        with pytest.raises(ValueError, match="same number of rows"):
-            embedding_scores(suspect, other, counts)
+@pytest.mark.parametrize("other", [(49, 8), (51, 8), (50, 7), (50, 9)])
+def test_embeddings_of_different_shapes_are_refused(other):
+    with pytest.raises(ValueError, match="same number of rows"):
+        embedding_scores(make_pair()[0], make_pair(*other)[1], np.ones(50))
+
+
+@pytest.mark.parametrize("count", [49, 51])
+def test_fewer_or_more_counts_than_rows_are_refused(count):
+    with pytest.raises(ValueError, match="same number of rows"):
+        embedding_scores(*make_pair(), np.ones(count))
 
 
 @pytest.mark.parametrize("floor", [1, 0, -5, 2.5])
 def test_a_floor_whose_logarithm_is_not_positive_is_refused(floor):
     with pytest.raises(InputError, match="frequency_floor"):
         embedding_scores(*make_pair(), np.ones(50), floor)
+    with pytest.raises(InputError, match="frequency_floor"):
+        drift_scores(np.ones(50), np.ones(50), floor)
+
+
+def test_a_floor_of_2_is_allowed():
+    suspect, pretrained, counts = torch.ones(3, 1), torch.zeros(3, 1), np.arange(3)
+    expected = pytest.approx([1 / np.log(2)] * 3)
+    assert embedding_scores(suspect, pretrained, counts, 2) == expected
+    assert drift_scores(np.ones(3), counts, 2) == expected
+
+
+def test_the_usual_floor_is_that_of_the_configuration():
+    suspect, pretrained, counts = torch.ones(50, 1), torch.zeros(50, 1), np.arange(50)
+    expected = embedding_scores(suspect, pretrained, counts, FineMixConfig().frequency_floor)
+    assert np.array_equal(embedding_scores(suspect, pretrained, counts), expected)
+    assert np.array_equal(drift_scores(np.ones(50), counts), expected)
 
 
 def test_ranking_puts_the_highest_first_and_equals_in_the_order_of_their_ids():

@@ -1,6 +1,7 @@
 import hashlib
 import random
 from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from hf_finemix.masks import (
     BLOCK,
     MASK_VERSION,
     BlockSource,
+    Workspace,
     iter_keep_mask,
     keep_mask,
+    table,
     threshold,
 )
 
@@ -71,7 +74,10 @@ def test_the_bits_of_version_1_never_change():
 def test_single_scalars_agree_with_a_reference_in_plain_integers():
     picker = random.Random(0)
     size = 3 * BLOCK + 5
-    for name, ratio, seed in ((NAME, 0.3, 42), ("é.weight", 0.999, 2**64 - 1), ("", 2**-16, 0)):
+    cases = [(NAME, 0.3, 42), ("é.weight", 0.999, 2**64 - 1), ("", 2**-16, 0)]
+    # Of these blocks some have a second key that was odd from the start, others one that was made odd.
+    cases += [(f"layer.{number}.weight", 0.5, number) for number in range(3)]
+    for name, ratio, seed in cases:
         mask = keep_mask(name, (size,), ratio, seed)
         offsets = [0, 1, BLOCK - 1, BLOCK, size - 1, *(picker.randrange(size) for _ in range(200))]
         assert [bool(mask[at]) for at in offsets] == [reference_bit(name, at, ratio, seed) for at in offsets]
@@ -82,6 +88,8 @@ def test_ratio_1_keeps_everything_and_ratio_0_nothing():
     assert keep_mask_on_device(NAME, 5, BLOCK + 3, 1, 0, "cpu").all()
     assert not keep_mask(NAME, (BLOCK + 3,), 0, 0).any()
     assert not keep_mask_on_device(NAME, 5, BLOCK + 3, 0, 0, "cpu").any()
+    for ratio in (0, 0.5, 1):
+        assert keep_mask_on_device(NAME, 7, 3, ratio, 0, "cpu").shape == (0,)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -109,6 +117,25 @@ def test_a_slice_is_the_same_whatever_is_drawn_around_it():
 def test_the_chunk_size_changes_no_bit():
     draws = [collect(NAME, 11, 5 * BLOCK - 3, 0.4, 3, blocks_per_chunk=blocks) for blocks in (1, 2, 4, 100)]
     assert all(np.array_equal(draws[0], draw) for draw in draws[1:])
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 8])
+def test_chunks_end_at_every_so_many_blocks(blocks):
+    stop = 20 * BLOCK - 3
+    edges = [11, *range(blocks * BLOCK, stop, blocks * BLOCK), stop]
+    chunks = iter_keep_mask(NAME, 11, stop, 0.4, 3, blocks_per_chunk=blocks)
+    assert [(first, last) for first, last, _ in chunks] == list(pairwise(edges))
+
+
+def test_a_range_that_ends_where_it_starts_or_before_has_no_chunks():
+    for start, stop in ((0, 0), (5, 5), (5, 4), (2 * BLOCK, 0)):
+        assert not list(iter_keep_mask(NAME, start, stop, 0.4, 3))
+
+
+def test_the_table_is_made_once_and_cannot_be_changed():
+    assert table() is table()
+    with pytest.raises(ValueError, match="read-only"):
+        table()[0] = 1
 
 
 def test_blocks_can_be_drawn_in_any_order():
@@ -232,3 +259,8 @@ def test_bad_ratios_and_seeds_are_refused(draw, bad):
 def test_a_chunk_of_no_blocks_is_refused():
     with pytest.raises(InputError, match="blocks_per_chunk"):
         next(iter_keep_mask(NAME, 0, 10, 0.5, 0, blocks_per_chunk=0))
+
+
+def test_a_workspace_of_no_blocks_is_refused():
+    with pytest.raises(InputError, match="`blocks` is 0"):
+        Workspace(0)

@@ -5,6 +5,7 @@ Cases are drawn from fixed seeds, so that these tests either always pass or alwa
 """
 
 import random
+import threading
 from itertools import pairwise
 
 import numpy as np
@@ -141,6 +142,53 @@ def test_the_number_of_threads_changes_nothing(threads, selection, monkeypatch):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
+def test_one_thread_is_the_caller_and_several_are_others(threads):
+    used = set()
+
+    def tensors():
+        for number in range(4):
+            used.add(threading.current_thread())
+            yield f"w{number}", (torch.ones(9), torch.zeros(9))
+
+    mix_each_(tensors(), FineMixConfig(0.3), threads=threads)
+    assert (threading.current_thread() in used) == (threads == 1)
+    assert len(used) <= threads
+
+
+@pytest.mark.parametrize(("size", "by_others"), [(9, False), (4 * BLOCK - 1, False), (4 * BLOCK, True)])
+def test_other_threads_begin_for_large_tensors_alone_and_change_no_bit(size, by_others, monkeypatch):
+    monkeypatch.setattr("hf_finemix.mixing._SPAN", 2 * BLOCK)
+    suspect, pretrained, _ = normal_pair(size, torch.float32, 4)
+    alone, together, before, begun = suspect.clone(), suspect.clone(), torch.get_num_threads(), set()
+    kept = mix_part_(alone, pretrained, "w", 0, FineMixConfig(0.3))
+    torch.set_num_threads(3)
+    # Called by each thread that begins after it.
+    threading.setprofile(lambda *_: begun.add(threading.current_thread()))
+    try:
+        assert mix_(together, pretrained, "w", FineMixConfig(0.3)) == kept
+    finally:
+        threading.setprofile(None)
+        torch.set_num_threads(before)
+    assert bits_equal(together, alone)
+    assert bool(begun) == by_others
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+@pytest.mark.parametrize("threads", [None, 1, 3])
+def test_a_tensor_that_is_a_part_is_mixed_as_in_the_whole(threads, selection, monkeypatch):
+    monkeypatch.setattr("hf_finemix.mixing._SPAN", BLOCK // 2)
+    config, start = FineMixConfig(0.3, selection, 2), 3 * BLOCK // 2 + 70
+    suspect, pretrained, fisher = normal_pair(3 * BLOCK, torch.float32, 6, 3)
+    cut = cut_of(config, suspect, pretrained, fisher, "w")
+    extra = (fisher,) if selection == "fisher" else ()
+    whole, part = suspect.clone(), suspect[start:].clone()
+    mix_part_(whole, pretrained, "w", 0, config, cut, *extra)
+    tensors = [("w", (part, *(tensor[start:] for tensor in (pretrained, *extra))))]
+    mix_each_(tensors, config, cut, threads, {"w": start, "other": 1})
+    assert bits_equal(part, whole[start:])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
 def test_tensors_of_any_strides_are_mixed_in_row_major_order(threads):
     suspect, pretrained, _ = (values.view(300, 400) for values in normal_pair(120_000, torch.float32, 3))
     flat, turned = suspect.clone(), suspect.t().contiguous().t()
@@ -150,16 +198,24 @@ def test_tensors_of_any_strides_are_mixed_in_row_major_order(threads):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_tensors_of_a_device_are_mixed_one_after_the_other(device, monkeypatch):
-    made = {f"w{size}": normal_pair(size, torch.float32, size)[:2] for size in (2 * BLOCK + 3, 0, 70)}
-    alone = {name: suspect.clone() for name, (suspect, _) in made.items()}
-    kept = {name: mix_(alone[name], made[name][1], name, FineMixConfig(0.3)) for name in made}
-    there = {name: (suspect.to(device, copy=True), pretrained) for name, (suspect, pretrained) in made.items()}
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_tensors_of_a_device_are_mixed_one_after_the_other(selection, device, monkeypatch):
+    config = FineMixConfig(0.3, selection)
+    made = {f"w{size}": normal_pair(size, torch.float32, size) for size in (2 * BLOCK + 3, 0, 70)}
+    used = {name: found if selection == "fisher" else found[:2] for name, found in made.items()}
+    sizes = {name: len(found[0]) for name, found in used.items()}
+    cut = find_mix_cut(config, list(used), lambda name: in_parts(*used[name]), sizes)
+    alone = {name: suspect.clone() for name, (suspect, *_) in used.items()}
+    kept = {
+        name: mix_(alone[name], pretrained, name, config, cut, *fisher)
+        for name, (_, pretrained, *fisher) in used.items()
+    }
+    there = {name: (suspect.to(device, copy=True), *others) for name, (suspect, *others) in used.items()}
     if device == "cpu":
         for module in ("mixing", "part_mixing"):
             monkeypatch.setattr(f"hf_finemix.{module}.is_cpu", lambda tensor: False)
-    assert mix_each_(there.items(), FineMixConfig(0.3), threads=2) == kept
-    assert all(bits_equal(there[name][0].cpu(), alone[name]) for name in made)
+    assert mix_each_(there.items(), config, cut, threads=2) == kept
+    assert all(bits_equal(there[name][0].cpu(), alone[name]) for name in used)
 
 
 def test_an_error_in_one_tensor_ends_all_threads(monkeypatch):

@@ -42,7 +42,12 @@ def test_the_log_has_what_the_format_asks_for():
     (run,) = log["runs"]
     driver = run["tool"]["driver"]
     assert driver["name"] == "hf-finemix" and driver["version"]
-    assert [rule["id"] for rule in driver["rules"]] == ["suspicious-token", "trigger-insertion", "out-of-line-row", "strange-pickle"]
+    assert [rule["id"] for rule in driver["rules"]] == [
+        "suspicious-token",
+        "trigger-insertion",
+        "out-of-line-row",
+        "strange-pickle",
+    ]
     for rule in driver["rules"]:
         assert all(rule[key]["text"].endswith(".") for key in ("shortDescription", "fullDescription", "help"))
     (result,) = run["results"]
