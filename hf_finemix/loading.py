@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 
 from .errors import InputError, IsAdapterError, lacks_memory, reason
 from .plain_config import plain_config
-from .safetensors_header import read_file
-from .suspect_files import check_files, read_json_object
+from .safetensors_header import StoredTensor, read_file
+from .suspect_files import check_file, check_files, read_json_object
 
 
 # Transformers and the client of the Hub are imported where they are used: each takes seconds, and what reads local
@@ -128,11 +128,14 @@ def resolve_checkpoint(source: str | Path, argument: str) -> Checkpoint:
     config = read_json_object(folder / CONFIG_FILE, what)
     # What the configuration says by itself comes before the weights are looked at.
     plain_config(config, what)
-    weights, names = _find_weights(folder, what)
+    weights, tensors = _find_weights(folder, what)
+    names = [tensor.name for tensor in tensors]
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise InputError(f"{what} holds {twice[:200]!r} twice; give a checkpoint that holds it once.")
-    return Checkpoint(text, folder, plain_config(config, what, len(names)), weights, repo_id, commit)
+    return Checkpoint(
+        text, folder, plain_config(config, what, sum(tensor.size > 0 for tensor in tensors)), weights, repo_id, commit
+    )
 
 
 def locate(source: str | Path, argument: str, names: Iterable[str]) -> tuple[Path, str | None, str | None]:
@@ -266,12 +269,15 @@ def download_errors(argument: str, repo_id: str, revision: str | None) -> Iterat
         raise InputError(f"{what} is no local folder, and the Hub does not give it: {reason(error)}") from error
 
 
-def _find_weights(folder: Path, what: str) -> tuple[tuple[Path, ...], list[str]]:
-    """Returns the files of weights, and the names of all their tensors."""
+def _find_weights(folder: Path, what: str) -> tuple[tuple[Path, ...], list[StoredTensor]]:
+    """Returns the files of weights, and all their tensors."""
     # The same order as in transformers: one file goes before shards.
     paths = (folder / WEIGHTS_FILE,)
     if not paths[0].is_file() and (folder / INDEX_FILE).is_file():
-        paths = tuple(folder / name for name in index_shards(folder, what))
+        names = index_shards(folder, what)
+        for name in names:
+            check_file(folder, name, what)
+        paths = tuple(folder / name for name in names)
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         pickles = sorted({path.name for pattern in _PICKLES for path in folder.glob(pattern)})
@@ -281,16 +287,16 @@ def _find_weights(folder: Path, what: str) -> tuple[tuple[Path, ...], list[str]]
                 "`hf-finemix convert` makes safetensors of it; use a machine that you can lose."
             )
         raise InputError(f"{what} lacks {missing[0]}.")
-    names: list[str] = []
+    tensors: list[StoredTensor] = []
     for path in paths:
         # Twice, since both readers will be used: what one of them takes and the other does not is an attack.
-        names += [tensor.name for tensor in read_file(path, what).tensors]
+        tensors += read_file(path, what).tensors
         try:
             with safe_open(path, framework="np") as file:
                 file.keys()
         except (SafetensorError, OSError) as error:
             raise InputError(f"{what} has a damaged {path.name}: {' '.join(str(error).split())}") from None
-    return paths, names
+    return paths, tensors
 
 
 def _is_file_name(name: str) -> bool:

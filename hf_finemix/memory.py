@@ -7,6 +7,7 @@ from .errors import InputError
 
 
 _GROUP = Path("/sys/fs/cgroup")
+_GROUPS = Path("/proc/self/cgroup")
 _PROCESS = Path("/proc/self/statm")
 _MACHINE = Path("/proc/meminfo")
 _GB = 1e9
@@ -53,12 +54,36 @@ def _of_machine() -> int:
     return 1024 * {words[0]: int(words[1]) for words in lines}["MemAvailable:"]
 
 
-def _of_group() -> int:
-    # "max", which is no number, if there is no limit.
-    limit = int((_GROUP / "memory.max").read_text())
-    # What files were read into is given back when it is needed.
-    counts = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
-    return limit - int((_GROUP / "memory.current").read_text()) + int(counts["inactive_file"])
+def _of_group() -> int | None:
+    found = []
+    for line in _GROUPS.read_text().splitlines():
+        number, kinds, path = line.split(":", 2)
+        if number == "0":
+            found += _left(_GROUP, path, "memory.max", "memory.current", "")
+        elif "memory" in kinds.split(","):
+            files = "memory.limit_in_bytes", "memory.usage_in_bytes"
+            found += _left(_GROUP / "memory", path, *files, "total_")
+    return min(found) if found else None
+
+
+def _left(root: Path, path: str, limit: str, usage: str, prefix: str) -> list[int]:
+    """Returns what is left in a control group, and in each that it is part of, as far as they are seen from here."""
+    found = []
+    place = root / path.lstrip("/")
+    for folder in (place, *place.parents):
+        try:
+            # "max", which is no number, if there is no limit.
+            most, used = int((folder / limit).read_text()), int((folder / usage).read_text())
+            counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            pass
+        else:
+            # What files were read into is given back when it is needed.
+            cached = sum(int(counts.get(f"{prefix}{name}", 0)) for name in ("inactive_file", "active_file"))
+            found.append(most - used + cached)
+        if folder == root:
+            break
+    return found
 
 
 def _of_process() -> int | None:

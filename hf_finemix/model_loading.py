@@ -2,6 +2,9 @@
 
 import os
 import re
+import shutil
+import tempfile
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,13 +118,14 @@ def read_model(
     from .partitions import loaded_whole
 
     files = [read_file(path, what) for path in checkpoint.weights]
-    for tensor in (tensor for file in files for tensor in file.tensors):
+    tensors = [tensor for file in files for tensor in file.tensors]
+    for tensor in tensors:
         if _is_parameter(tensor) and tensor.dtype not in TORCH_NAMES:
             raise InputError(f"{what} is quantised: {tensor.name} is {tensor.dtype}; give it in floating point.")
-    check_memory(sum(tensor.size for file in files for tensor in file.tensors), what)
+    check_memory(sum(tensor.size for tensor in tensors), what)
     with loading_errors(what), loaded_whole():
         config = options.pop("config", None) or make_config(cls, checkpoint, what, entries or {})
-        check_size(cls, config, sum(tensor.numel for file in files for tensor in file.tensors))
+        check_size(cls, config, sum(tensor.numel for tensor in tensors), sum(tensor.size > 0 for tensor in tensors))
         found = cls.from_pretrained(
             checkpoint.folder,
             config=config,
@@ -154,8 +158,24 @@ def load_tokenizer(checkpoint: Checkpoint, argument: str) -> "PreTrainedTokenize
     _check_tokenizer(checkpoint.folder, f"{argument} {checkpoint.source!r}")
     from transformers import AutoTokenizer
 
-    with loading_errors(f"{argument} {checkpoint.source!r}"):
-        return AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
+    from .tokenizer_files import copy_tokenizer
+
+    what = f"{argument} {checkpoint.source!r}"
+    place = tempfile.mkdtemp(prefix="finemix-")
+    try:
+        copy_tokenizer(checkpoint, Path(place), what)
+        with loading_errors(what):
+            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    tokenizer.name_or_path = tokenizer.init_kwargs["name_or_path"] = str(checkpoint.folder)
+    if any(name.endswith(".model") for name in os.listdir(place)):
+        # Some tokenizers copy the file of their vocabulary when they are saved.
+        weakref.finalize(tokenizer, shutil.rmtree, place, ignore_errors=True)
+    else:
+        shutil.rmtree(place)
+    return tokenizer
 
 
 def _check_tokenizer(folder: Path, what: str) -> None:

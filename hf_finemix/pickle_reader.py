@@ -3,9 +3,9 @@ Reads a pickle of tensors in a process of its own, which may do nothing else; st
 
     python -m hf_finemix.pickle_reader INPUT OUTPUT
 
-Two fences: PyTorch's reader of weights alone (`weights_only=True`), which calls no function that a pickle names, and
-behind it an audit hook, which cannot be taken away and ends the process as soon as anything of it starts a program,
-opens a connection, or writes a file other than the output.
+PyTorch's reader of weights alone (`weights_only=True`) calls no function that a pickle names: that is relied on.
+Limits of the system, an empty environment and an audit hook, which ends the process when Python code starts a program,
+opens a connection or writes another file, hinder whoever gets past it; native code they do not stop.
 """
 
 import os
@@ -31,7 +31,17 @@ _FORBIDDEN = (
         "os.chown",
         "os.truncate",
     ),
-    *("subprocess.", "socket.", "shutil.", "ctypes.dlopen", "pty.", "webbrowser.", "urllib.", "ftplib.", "smtplib."),
+    *(
+        "subprocess.",
+        "socket.",
+        "shutil.",
+        "ctypes.",
+        "pty.",
+        "webbrowser.",
+        "urllib.",
+        "ftplib.",
+        "smtplib.",
+    ),
 )
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _GB = 1 << 30
@@ -50,25 +60,28 @@ def fence(source: Path, output: Path) -> None:
     limits = {
         resource.RLIMIT_AS: pages * resource.getpagesize() + 4 * size + _GB,
         resource.RLIMIT_CPU: 60 + size // (50 << 20),
-        resource.RLIMIT_FSIZE: 2 * size + (1 << 20),
+        # Tensors of one storage are written once each.
+        resource.RLIMIT_FSIZE: 16 * size + (1 << 20),
+        resource.RLIMIT_NPROC: 0,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: 64,
     }
     for kind, limit in limits.items():
         resource.setrlimit(kind, (limit, limit))
     allowed = str(output)
+    # Bound here, where no name of a module leads to them.
+    forbidden, writing, end, tell = _FORBIDDEN, _WRITES, os._exit, os.write
 
     def watch(event: str, args: tuple[Any, ...]) -> None:
         if event == "open":
             path, mode, flags = args
-            writes = bool(flags & _WRITES) if isinstance(flags, int) else bool(set(mode or "") & set("wax+"))
+            writes = bool(flags & writing) if isinstance(flags, int) else bool(set(mode or "") & set("wax+"))
             if not writes or str(path) == allowed:
                 return
-        elif not event.startswith(_FORBIDDEN):
+        elif not event.startswith(forbidden):
             return
-        sys.stderr.write(f"it tried {event}\n")
-        sys.stderr.flush()
-        os._exit(3)
+        tell(2, f"it tried {event}\n".encode())
+        end(3)
 
     sys.addaudithook(watch)
 

@@ -1,16 +1,18 @@
 """A suspect whose weights are a pickle, converted to safetensors in a process that may do nothing else."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from .errors import InputError
-from .loading import CARD_FILE, CONFIG_FILE, TOKENIZER_FILES, locate, resolve_checkpoint
+from .loading import CARD_FILE, CONFIG_FILE, TOKENIZER_FILES, Checkpoint, locate, resolve_checkpoint
 from .output import check_output, replace_text, staged_folder
 from .plain_config import plain_config
 from .serialization import to_json
-from .suspect_files import check_files, read_json_object
+from .suspect_files import check_file, check_files, read_json_object
+from .tokenizer_files import copy_tokenizer
 
 
 _PICKLE, _INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -22,9 +24,9 @@ def convert_pickle(suspect: str | Path, output: str | Path) -> Path:
     """
     Converts pickled weights to safetensors, with configuration and tokenizer beside them.
 
-    The pickle is read by a process of its own with limits on memory, time and files, no environment, PyTorch's reader
-    of weights alone, and an audit hook that ends it at the first attempt at anything else. What remains is the risk of
-    a flaw in that reader: do it on a machine that you can lose.
+    The pickle is read by a process of its own: by PyTorch's reader of weights alone, with limits on memory, time and
+    files, without the user's environment, and with an audit hook that hinders other things. What remains is the risk
+    of a flaw in that reader: do it on a machine that you can lose.
 
     Args:
         suspect (`str` or `Path`): A local folder, a Hub id, or `id@revision`.
@@ -52,9 +54,10 @@ def convert_pickle(suspect: str | Path, output: str | Path) -> Path:
         if len(parts) > 1:
             replace_text(staging / "model.safetensors.index.json", to_json(_index(parts)))
         replace_text(staging / CONFIG_FILE, to_json(config))
-        for name in TOKENIZER_FILES:
-            if (source / name).is_file():
-                (staging / name).write_bytes((source / name).read_bytes())
+        copy_tokenizer(Checkpoint(str(suspect), source, {}, ()), staging, what)
+        if (source / CARD_FILE).is_file():
+            # For the licence that it states.
+            shutil.copyfile(source / CARD_FILE, staging / CARD_FILE)
         # As a stranger's, since it is one.
         resolve_checkpoint(staging, "SUSPECT")
     return folder
@@ -67,6 +70,8 @@ def _pickles(folder: Path, what: str) -> list[str]:
         raise InputError(f"{what} has no {_PICKLE}; there is nothing to convert.")
     shards = read_json_object(folder / _INDEX, what).get("weight_map")
     names = sorted(set(shards.values())) if isinstance(shards, dict) and all(map(_is_name, shards.values())) else []
+    for name in names:
+        check_file(folder, name, what)
     missing = [name for name in names if not (folder / name).is_file()]
     if not names or missing:
         raise InputError(f"{what} has an index that names no shards, or some that are not there.")
@@ -83,7 +88,13 @@ def _convert(source: Path, target: Path, what: str) -> None:
     variables = {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1", "PATH": os.defpath}
     try:
         done = subprocess.run(
-            command, capture_output=True, env=variables, cwd=target.parent, timeout=_SECONDS, stdin=subprocess.DEVNULL
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=variables,
+            cwd=target.parent,
+            timeout=_SECONDS,
         )
     except subprocess.TimeoutExpired:
         raise InputError(f"{what} took more than {_SECONDS} seconds to read.") from None

@@ -1,5 +1,6 @@
 """What config.json of a suspect may say: names of code, files and other repositories stay out, sizes are sane."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -21,10 +22,14 @@ _CODE = {
 _WEIGHTS = "transformers_weights"
 _LAYERS = re.compile(r"(?:n|num)_(?:\w+_)?(?:layers?|blocks?|stages?)|(?:en|de)coder_(?:layers|depth)|depths?")
 _LARGEST = 2**63 - 1
-_MOST_EXPERTS = 4096
+_MOST_EXPERTS = 1 << 16
+# Layers may share their weights.
+_FEW_LAYERS = 512
 MOST_LABELS = 1 << 16
 _LONGEST_LABEL = 10_000
 _LABELS = {"id2label", "label2id"}
+# The one key of an object that stands for infinity.
+FLOAT = "__float__"
 
 
 def plain_config(config: Mapping[str, Any], what: str, tensors: int | None = None) -> dict[str, Any]:
@@ -36,7 +41,8 @@ def plain_config(config: Mapping[str, Any], what: str, tensors: int | None = Non
     Args:
         config (`Mapping[str, Any]`): The content of config.json.
         what (`str`): The model, for messages.
-        tensors (`int`, *optional*): Number of tensors of the weights; no model has more layers.
+        tensors (`int`, *optional*): Number of tensors of the weights that hold anything; no model has more layers,
+            unless they share their weights.
 
     Raises:
         InputError: If it asks for code, weights of another place, quantisation, or an absurd size.
@@ -62,16 +68,25 @@ def _taken(part: Mapping[str, Any], what: str, tensors: int | None) -> dict[str,
             continue
         _check_size(key, value, what, tensors)
         # Names of labels are nobody's keys.
-        found[key] = value if key in _LABELS else _plain(value, what, tensors)
+        found[key] = _labels(value) if key in _LABELS else _plain(value, what, tensors)
     return found
 
 
 def _plain(value: Any, what: str, tensors: int | None) -> Any:
     if isinstance(value, dict):
         return _taken(value, what, tensors)
+    if isinstance(value, float) and not math.isfinite(value):
+        # As transformers writes it, since JSON has no such number.
+        return {FLOAT: str(value).replace("inf", "Infinity").replace("nan", "NaN")}
     if isinstance(value, list):
         return [_plain(item, what, tensors) for item in value]
     return value
+
+
+def _labels(value: Any) -> Any:
+    # Some have numbers as names; in `label2id`, numbers are ids.
+    is_names = isinstance(value, dict) and all(str(key).isdigit() for key in value)
+    return {key: str(name) for key, name in value.items()} if is_names else value
 
 
 def _check_size(key: str, value: Any, what: str, tensors: int | None) -> None:
@@ -79,7 +94,7 @@ def _check_size(key: str, value: Any, what: str, tensors: int | None) -> None:
         if not isinstance(number, int) or isinstance(number, bool):
             continue
         absurd = not -_LARGEST <= number <= _LARGEST
-        absurd |= tensors is not None and bool(_LAYERS.fullmatch(key)) and number > max(tensors, 1)
+        absurd |= tensors is not None and bool(_LAYERS.fullmatch(key)) and number > max(tensors, _FEW_LAYERS)
         absurd |= "experts" in key and number > _MOST_EXPERTS
         if absurd:
             raise InputError(f"{what} has a config.json whose {key[:60]!r} is {_short(number)}, which cannot be.")
@@ -91,7 +106,8 @@ def _check_labels(config: Mapping[str, Any], what: str) -> None:
     if number > MOST_LABELS or (isinstance(count, int) and count > MOST_LABELS):
         raise InputError(f"{what} has more than {MOST_LABELS} labels in its config.json.")
     names = labels.values() if isinstance(labels, dict) else ()
-    if labels is not None and (not isinstance(labels, dict) or not all(isinstance(name, str) for name in names)):
+    plain = isinstance(labels, dict) and all(isinstance(name, (str, int)) for name in names)
+    if labels is not None and not plain:
         raise InputError(f"{what} has names of labels in its config.json that are no texts.")
     if any(isinstance(name, str) and len(name) > _LONGEST_LABEL for name in names):
         raise InputError(f"{what} has a label of more than {_LONGEST_LABEL} characters in its config.json.")

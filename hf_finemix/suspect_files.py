@@ -15,6 +15,7 @@ MB = 1 << 20
 # What models of 400 B parameters and vocabularies of a million tokens stay far below; of weights there is no limit.
 _LIMITS = (
     ("*.safetensors", None),
+    ("*.bin", None),
     ("*.safetensors.index.json", 64 * MB),
     ("tokenizer.json", 128 * MB),
     ("vocab.*", 64 * MB),
@@ -47,11 +48,22 @@ def check_files(folder: Path, patterns: Iterable[str], what: str) -> None:
     except OSError as error:
         raise InputError(f"{what} cannot be read: {error.strerror or error}.") from None
     for name in names:
-        _check(folder, name, what)
+        check_file(folder, name, what)
 
 
-def _check(folder: Path, name: str, what: str) -> None:
+def check_file(folder: Path, name: str, what: str) -> None:
+    """
+    Checks one file, as [`check_files`]; one that is not there passes.
+
+    Raises:
+        InputError: If it is no plain file, is a link that leads out of the folder, or is too large.
+    """
     path = folder / name
+    limit = next((limit for pattern, limit in _LIMITS if fnmatchcase(name, pattern)), 32 * MB)
+    # A name may hold anything.
+    name = name if name.isprintable() else ascii(name)
+    if not os.path.lexists(path):
+        return
     if path.is_symlink() and not _stays(folder, path):
         raise InputError(f"{what} has a {name} that is a link to a place outside its folder; give the file itself.")
     try:
@@ -60,7 +72,6 @@ def _check(folder: Path, name: str, what: str) -> None:
         raise InputError(f"{what} has a {name} that cannot be read: {error.strerror or error}.") from None
     if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{what} has a {name} that is no file.")
-    limit = next((limit for pattern, limit in _LIMITS if fnmatchcase(name, pattern)), 32 * MB)
     if limit is not None and found.st_size > limit:
         size = found.st_size / MB
         raise InputError(
@@ -86,7 +97,7 @@ def read_json_object(path: Path, what: str) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"{what} has no {path.name}; give the folder of a model, or a Hub id.")
-    _check(path.parent, path.name, what)
+    check_file(path.parent, path.name, what)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError):

@@ -3,6 +3,8 @@
 import atexit
 import os
 import sys
+import threading
+from contextlib import suppress
 from typing import TypeVar
 
 import torch
@@ -70,8 +72,11 @@ def leave(status: int) -> None:
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return
-    # Temporary folders go here.
+    # What Python does at its end, up to where it takes itself down: threads that were started, temporary folders.
+    threading._shutdown()
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # A closed one is `None`, and whoever read a pipe may have seen enough.
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
     os._exit(status)

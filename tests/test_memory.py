@@ -18,6 +18,8 @@ def system(tmp_path, monkeypatch):
     (tmp_path / "meminfo").write_text("MemTotal: 16000000 kB\nMemAvailable:    8000000 kB\nHugePages_Total: 0\n")
     monkeypatch.setattr(memory, "_MACHINE", tmp_path / "meminfo")
     monkeypatch.setattr(memory, "_GROUP", tmp_path)
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "cgroup")
+    (tmp_path / "cgroup").write_text("12:cpu,cpuacct:/x\n0::/\n")
     monkeypatch.setattr(memory, "_of_process", lambda: None)
     return tmp_path
 
@@ -28,8 +30,23 @@ def test_the_least_of_all_limits_counts(system, monkeypatch):
     assert available_memory() == 8_192_000_000
     (system / "memory.max").write_text("5000\n")
     (system / "memory.current").write_text("4000\n")
-    (system / "memory.stat").write_text("anon 1000\ninactive_file 2500\n")
+    (system / "memory.stat").write_text("anon 1000\ninactive_file 2000\nactive_file 500\n")
     assert available_memory() == 3500
+    # The group of this process is inside of another one.
+    (system / "job" / "step").mkdir(parents=True)
+    (system / "cgroup").write_text("0::/job/step\n")
+    for name, limit in (("job", "2000"), ("job/step", "max")):
+        (system / name / "memory.max").write_text(limit)
+        (system / name / "memory.current").write_text("900")
+        (system / name / "memory.stat").write_text("anon 900\n")
+    assert available_memory() == 1100
+    # The first version of control groups.
+    (system / "memory" / "docker").mkdir(parents=True)
+    (system / "cgroup").write_text("7:memory:/docker\n")
+    (system / "memory" / "docker" / "memory.limit_in_bytes").write_text("9000")
+    (system / "memory" / "docker" / "memory.usage_in_bytes").write_text("8000")
+    (system / "memory" / "docker" / "memory.stat").write_text("total_inactive_file 30\ntotal_active_file 4\n")
+    assert available_memory() == 1034
     monkeypatch.setattr(memory, "_of_process", lambda: 7)
     assert available_memory() == 7
     (system / "meminfo").unlink()

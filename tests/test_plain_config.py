@@ -4,11 +4,21 @@ import json
 import os
 
 import pytest
-from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPTNeoXConfig
+import torch
+from transformers import (
+    AlbertConfig,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
+    GPT2Config,
+    GPTNeoXConfig,
+)
 
 from hf_finemix import InputError
 from hf_finemix.loading import resolve_checkpoint
-from hf_finemix.model_configs import check_size, known_entries
+from hf_finemix.model_configs import check_size, decoded, known_entries
 from hf_finemix.model_loading import load_classifier
 from hf_finemix.plain_config import MOST_LABELS, plain_config
 from hf_finemix.suspect_files import check_files, is_deeper, read_json_object
@@ -22,8 +32,15 @@ def test_plain_entries_are_taken_as_they_are():
     config.pop("_name_or_path")
     assert plain_config(config, "SUSPECT", 30) == config
     # Of other architectures, too: lists of sizes, numbers beyond 32 bits, infinity.
-    other = {"depths": [2, 2, 6, 2], "rope_theta": 10**12, "time_step_limit": [0.0, float("inf")], "num_experts": 512}
+    other = {"depths": [2, 2, 6, 2], "rope_theta": 10**12, "num_experts": 512, "num_hidden_layers": 32}
     assert plain_config(other, "SUSPECT", 10) == other
+    # JSON has no infinity: it is written as transformers does, and read again.
+    limits = {"time_step_limit": [0.0, {"__float__": "Infinity"}]}
+    assert (
+        plain_config({"time_step_limit": [0.0, float("inf")]}, "SUSPECT") == plain_config(limits, "SUSPECT") == limits
+    )
+    assert decoded(limits) == {"time_step_limit": [0.0, float("inf")]}
+    assert plain_config({"id2label": {"0": 0, "1": 1}}, "SUSPECT") == {"id2label": {"0": "0", "1": "1"}}
 
 
 @pytest.mark.parametrize("name", ["auto_map", "custom_pipelines", "_name_or_path", "vocab_file", "data_dir", "url"])
@@ -44,9 +61,9 @@ def test_names_of_code_and_places_are_left_out(name):
         ({"transformers_weights": "x.bin"}, "names its weights"),
         ({"a": [{"kernel_config": {"x": "a/b:C"}}]}, "code from the Hub"),
         ({"a": {"use_pretrained_backbone": True}}, "another model's weights"),
-        ({"num_hidden_layers": 41}, "'num_hidden_layers' is 41"),
-        ({"vision": {"depths": [2, 99]}}, "'depths' is 99"),
-        ({"num_local_experts": 5000}, "'num_local_experts' is 5000"),
+        ({"num_hidden_layers": 513}, "'num_hidden_layers' is 513"),
+        ({"vision": {"depths": [2, 999]}}, "'depths' is 999"),
+        ({"num_local_experts": 70000}, "'num_local_experts' is 70000"),
         ({"hidden_size": 2**70}, "a number of 71 bits"),
         ({"id2label": 5}, "no texts"),
         ({"id2label": {"0": None}}, "no texts"),
@@ -66,9 +83,9 @@ def test_entries_that_a_class_does_not_know_are_left_out():
     assert left_out == ["evil"] and taken == {key: value for key, value in entries.items() if key != "evil"}
     # Old names mean something, though they are no fields.
     assert known_entries({"n_embd": 16, "hidden_size": 16, "n_ctx": 5}, GPT2Config)[1] == ["n_ctx"]
-    old = {"model_type": "gpt_neox", "rotary_pct": 0.5, "rotary_emb_base": 7, "nothing": 1}
+    old = {"model_type": "gpt_neox", "rotary_pct": 0.5, "rotary_emb_base": 7, "no_such_entry": 1}
     taken, left_out = known_entries(old, GPTNeoXConfig)
-    assert left_out == ["nothing"] and {"rotary_pct", "rotary_emb_base"} <= taken.keys()
+    assert left_out == ["no_such_entry"] and {"rotary_pct", "rotary_emb_base"} <= taken.keys()
 
 
 def test_what_a_class_does_not_know_reaches_no_model(workplace):
@@ -84,15 +101,43 @@ def test_what_a_class_does_not_know_reaches_no_model(workplace):
     assert found == expected
 
 
+def test_entries_that_are_no_fields_but_are_read_by_the_model_are_taken(tmp_path):
+    entries = {"norm_rel_ebd": "layer_norm", "position_buckets": 16, "share_att_key": True, "conv_kernel_size": 3}
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    more = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "vocab_size": 50, "conv_act": "gelu"}
+    torch.manual_seed(0)
+    plain = DebertaV2ForSequenceClassification(DebertaV2Config(**sizes, **more, **entries)).eval()
+    plain.save_pretrained(tmp_path / "suspect")
+    found = load_classifier(resolve_checkpoint(tmp_path / "suspect", "SUSPECT"), "SUSPECT")
+    assert {name: getattr(found.config, name) for name in entries} == entries
+    assert found.state_dict().keys() == plain.state_dict().keys()
+    ids = torch.arange(5, 20)[None]
+    assert torch.equal(found(ids).logits, plain(ids).logits)
+
+
+@pytest.mark.parametrize(
+    ("config", "changes"),
+    [
+        (AlbertConfig(hidden_size=16, intermediate_size=16, num_attention_heads=2), {"inner_group_num": 10**7}),
+        (AlbertConfig(hidden_size=16, intermediate_size=16, num_attention_heads=2), {"num_hidden_groups": 10**7}),
+        (BertConfig(hidden_size=16, intermediate_size=16, num_attention_heads=2), {"num_hidden_layers": 500}),
+    ],
+)
+def test_modules_are_counted_while_they_are_made(config, changes):
+    config.update(changes)
+    with pytest.raises(InputError, match="modules or more, but has weights for 25"):
+        check_size(AutoModelForSequenceClassification, config, 10**6, 25)
+
+
 def test_a_model_may_be_somewhat_larger_than_its_weights():
     config = BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=1, intermediate_size=16)
-    check_size(BertForSequenceClassification, config, 1)
+    check_size(BertForSequenceClassification, config, 1, 30)
     config.vocab_size = 1 << 24
-    check_size(BertForSequenceClassification, config, 1 << 27)
+    check_size(BertForSequenceClassification, config, 1 << 27, 30)
     with pytest.raises(
         InputError, match="asks for 268,4.. ... parameters, but its weights hold 1".replace(" ...", ",...")
     ):
-        check_size(BertForSequenceClassification, config, 1)
+        check_size(BertForSequenceClassification, config, 1, 30)
 
 
 def test_files_that_change_while_they_are_read_are_refused(workplace, monkeypatch):

@@ -16,21 +16,19 @@ config=$1 results=$2
 
 if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
     mkdir -p "$results"
-    # A task that was stopped goes on where it was when it is submitted again.
+    # A task that was stopped goes on where it was when it is submitted again. The task N takes the Nth of the seeds.
     python - "$config" "$SLURM_ARRAY_TASK_ID" > "$results/seed-$SLURM_ARRAY_TASK_ID.yaml" <<'EOF'
 import sys
 import yaml
 
-print(yaml.safe_dump(yaml.safe_load(open(sys.argv[1])) | {"seeds": [int(sys.argv[2])]}))
+config = yaml.safe_load(open(sys.argv[1]))
+print(yaml.safe_dump(config | {"seeds": [config.get("seeds", [0])[int(sys.argv[2])]]}))
 EOF
     exec hf-finemix bench "$results/seed-$SLURM_ARRAY_TASK_ID.yaml" --output "$results/seed-$SLURM_ARRAY_TASK_ID"
 fi
 
-folders=("$results"/seed-*/)
-cp -r "${folders[0]}" "$results/all"
-for folder in "${folders[@]:1}"; do
-    for kind in suspects cells; do
-        cp "$folder/$kind"/*.json "$results/all/$kind/"
-    done
+mkdir -p "$results/all"
+for folder in "$results"/seed-*/; do
+    cp -r "$folder/." "$results/all/"
 done
 hf-finemix bench "$config" --output "$results/all" --extend

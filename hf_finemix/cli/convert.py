@@ -10,8 +10,8 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         help="convert a suspect's pickled weights to safetensors, in a restricted process",
         description="Convert pytorch_model.bin (or its shards) to safetensors. No other command reads a pickle. This "
         "one starts a process with limits on memory, time and files, without your environment, in which PyTorch's "
-        "reader of weights alone calls no function that the pickle names, and an audit hook ends it at the first "
-        "attempt at anything else. A flaw in that reader remains a risk: use a machine that you can lose. SUSPECT is "
+        "reader of weights alone calls no function that the pickle names, and an audit hook hinders other things. A "
+        "flaw in that reader remains a risk: use a machine that you can lose. SUSPECT is "
         "a Hub id (id or id@revision) or a local folder.",
     )
     parser.add_argument("suspect", metavar="SUSPECT", help="the model whose weights are a pickle")

@@ -54,23 +54,28 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command line (by default the process's own, whose end this is) and returns its exit status."""
     previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        status = _run(build_parser().parse_args(arguments))
-        # Commands that never meet other processes do not import it.
-        if arguments is None and (together := sys.modules.get("hf_finemix.together")) is not None:
-            together.leave(status)
-        return status
+        return _leave(_run(build_parser().parse_args(arguments)), arguments)
     except KeyboardInterrupt:
         print("hf-finemix: interrupted; nothing half-written is left.", file=sys.stderr)
-        return INTERRUPTED
+        return _leave(INTERRUPTED, arguments)
     except SystemExit as stop:
         # Where there are several processes, the launcher ends the others because of one, which says why.
         if stop.code == TERMINATED and os.environ.get("RANK", "0") == "0":
             print("hf-finemix: terminated; nothing half-written is left.", file=sys.stderr)
+        if stop.code == TERMINATED:
+            _leave(TERMINATED, arguments)
         raise
     finally:
         # Nothing is left to stop when the process ends, and a signal then would only spoil its exit status.
         for number, handler in previous.items():
             signal.signal(number, signal.SIG_IGN if arguments is None else handler)
+
+
+def _leave(status: int, arguments: list[str] | None) -> int:
+    # Commands that never meet other processes do not import it.
+    if arguments is None and (together := sys.modules.get("hf_finemix.together")) is not None:
+        together.leave(status)
+    return status
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -14,9 +14,10 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "benchmark" / "slurm_array.sh"
 
 
 def test_tasks_of_an_array_give_the_results_of_one_bench(laboratory):
-    config, results = laboratory.write(seeds=[0, 1]), laboratory.root / "results"
+    config, results = laboratory.write(seeds=[3, 1]), laboratory.root / "results"
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    for task in ({"SLURM_ARRAY_TASK_ID": "0"}, {"SLURM_ARRAY_TASK_ID": "1"}, {}):
+    # Put together twice, as after one more task.
+    for task in ({"SLURM_ARRAY_TASK_ID": "0"}, {"SLURM_ARRAY_TASK_ID": "1"}, {}, {}):
         command = ["bash", str(SCRIPT), str(config), str(results)]
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | task | {"PATH": path})
         assert done.returncode == 0, done.stderr

@@ -20,6 +20,7 @@ MODEL = (
     ("scan", "{suspect}", "--pretrained={base}"),
     ("mix", "{suspect}", "--pretrained={base}", "--keep-ratio=0.3", "--output={out}"),
 )
+EVALUATE = (("evaluate", "{suspect}", "--data={clean}"),)
 ADAPTER = (("merge", "{suspect}", "--pretrained={base}", "--output={out}"),)
 
 
@@ -77,6 +78,16 @@ class Cage:
     def payload(self) -> bytes:
         """Returns a pickle that runs code."""
         return pickle.dumps(Payload(self.marker))
+
+    def adapter(self, **changes: Any) -> None:
+        """Replaces the suspect by an adapter whose configuration is a plain one, changed."""
+        settings = {"peft_type": "LORA", "task_type": "SEQ_CLS", "r": 4, "lora_alpha": 8, "target_modules": ["query"]}
+        self.path("adapter_config.json").write_text(json.dumps(settings | changes))
+        name = "base_model.model.bert.encoder.layer.0.attention.self.query"
+        parts = {f"{name}.lora_A.weight": torch.zeros(4, 16), f"{name}.lora_B.weight": torch.zeros(16, 4)}
+        head = {"classifier.weight": torch.zeros(2, 16), "classifier.bias": torch.zeros(2)}
+        parts |= {f"base_model.model.{key}": value for key, value in head.items()}
+        save_file(parts, self.path("adapter_model.safetensors"))
 
     def number_labels(self) -> None:
         """Gives the clean examples ids instead of names of labels."""

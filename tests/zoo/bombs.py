@@ -4,7 +4,7 @@ import json
 import os
 import struct
 
-from .animals import ADAPTER, HANDLED, MODEL, REFUSED, animal
+from .animals import ADAPTER, EVALUATE, HANDLED, MODEL, REFUSED, animal
 
 
 KIND = "exhaustion"
@@ -86,13 +86,13 @@ def wide_model(cage):
     (cage.base / "config.json").write_text(json.dumps(content | {"hidden_size": 2**20, "intermediate_size": 2**20}))
 
 
-@animal(KIND, REFUSED, "", MODEL[:1])
+@animal(KIND, REFUSED, "parameters, but its weights hold", EVALUATE)
 def large_vocabulary(cage):
     """a vocabulary of ten billion tokens in config.json"""
     cage.change(vocab_size=10**10)
 
 
-@animal(KIND, REFUSED, "", MODEL[:1])
+@animal(KIND, REFUSED, "parameters, but its weights hold", EVALUATE)
 def many_positions(cage):
     """ten billion positions"""
     cage.change(max_position_embeddings=10**10)
@@ -104,19 +104,19 @@ def size_beyond_numbers(cage):
     cage.change(hidden_size=2**2000)
 
 
-@animal(KIND, REFUSED, "", MODEL[:1])
+@animal(KIND, REFUSED, "cannot be loaded", EVALUATE)
 def negative_size(cage):
     """a negative size"""
     cage.change(hidden_size=-32)
 
 
-@animal(KIND, REFUSED, "", MODEL[:1])
+@animal(KIND, REFUSED, "cannot be loaded", EVALUATE)
 def no_heads(cage):
     """no attention heads, by which is divided"""
     cage.change(num_attention_heads=0)
 
 
-@animal(KIND, REFUSED, "", MODEL[:1])
+@animal(KIND, REFUSED, "cannot be loaded", EVALUATE)
 def text_as_a_size(cage):
     """a text where a number belongs"""
     cage.change(hidden_size="32; rm -rf /")
@@ -169,18 +169,36 @@ def many_tensors(cage):
     cage.header(lambda header: header.update({f"t{index}": entry for index in range(200_000)}))
 
 
-@animal(KIND, REFUSED, "", ADAPTER)
+@animal(KIND, REFUSED, "more than the end of a name", ADAPTER)
 def pattern_without_end(cage):
-    """an adapter whose module pattern takes exponential time to match"""
-    content = {"peft_type": "LORA", "r": 4, "target_modules": "(a+)+$", "rank_pattern": {"(a+)+$": 4}}
-    cage.path("adapter_config.json").write_text(json.dumps(content))
+    """an adapter whose pattern of modules takes exponential time to match"""
+    cage.adapter(alpha_pattern={"(a+)+$": 4})
 
 
-@animal(KIND, REFUSED, "", ADAPTER)
+@animal(KIND, HANDLED, "", ADAPTER)
+def modules_without_end(cage):
+    """an adapter whose modules are a pattern that takes exponential time to match"""
+    cage.adapter(target_modules="(a+)+$")
+
+
+@animal(KIND, HANDLED, "", ADAPTER)
 def adapter_of_a_high_rank(cage):
-    """an adapter of rank two billion"""
-    content = {"peft_type": "LORA", "r": 2 * 10**9, "target_modules": ["query"]}
-    cage.path("adapter_config.json").write_text(json.dumps(content))
+    """an adapter that says it is of rank two billion"""
+    cage.adapter(r=2 * 10**9)
+
+
+@animal(KIND, REFUSED, "modules or more", EVALUATE)
+def modules_for_empty_tensors(cage):
+    """400 layers, each with tensors that hold nothing"""
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    cage.header(lambda header: header.update({f"t{index}": entry for index in range(20_000)}))
+    cage.change(num_hidden_layers=400)
+
+
+@animal(KIND, HANDLED, "", MODEL[:1])
+def many_entries(cage):
+    """2,000 entries in config.json that no model knows"""
+    cage.change(**{f"entry_{index}": index for index in range(2000)})
 
 
 @animal(KIND, HANDLED, "", MODEL[:1])

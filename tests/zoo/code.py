@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 
-from .animals import ADAPTER, HANDLED, MODEL, REFUSED, animal
+from .animals import ADAPTER, EVALUATE, HANDLED, MODEL, REFUSED, animal
 
 
 KIND = "code execution"
@@ -18,7 +18,7 @@ def module_in_auto_map(cage):
     cage.change(auto_map={"AutoConfig": "evil.Evil", "AutoModelForSequenceClassification": "evil.Evil"})
 
 
-@animal(KIND, REFUSED, "", MODEL[:1])
+@animal(KIND, REFUSED, "no model type", EVALUATE)
 def module_of_an_unknown_type(cage):
     """the type of model exists in a module of the folder alone"""
     cage.code()

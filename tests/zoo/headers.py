@@ -124,7 +124,7 @@ def nothing(cage):
     cage.weights.write_bytes(b"")
 
 
-@animal(KIND, REFUSED, "")
+@animal(KIND, REFUSED, "lacks weights", MODEL[:1])
 def no_tensors(cage):
     """a file without tensors"""
     cage.weights.write_bytes(struct.pack("<Q", 2) + b"{}")

@@ -1,5 +1,6 @@
 """Models that want to read or write outside their folder: links, paths, names with dots."""
 
+import json
 import os
 
 from .animals import HANDLED, MODEL, REFUSED, animal
@@ -75,6 +76,37 @@ def folder_as_a_file(cage):
     """a folder under the name of a file"""
     cage.path("config.json").unlink()
     cage.path("config.json").mkdir()
+
+
+@animal(LINK, REFUSED, "outside its folder")
+def shard_as_a_link(cage):
+    """a shard of a name of its own is a link to weights of the user's"""
+    cage.index({"classifier.weight": "part.safetensors"})
+    replace(cage, "part.safetensors", cage.base / "model.safetensors")
+
+
+@animal(LINK, REFUSED, "outside its folder", MODEL[:1])
+def template_as_a_link(cage):
+    """a further chat template is a link to a file of the user's"""
+    cage.path("additional_chat_templates").mkdir()
+    replace(cage, "additional_chat_templates/notes.jinja", cage.secret)
+
+
+@animal(LINK, REFUSED, "is a link", MODEL[:1])
+def templates_as_a_link(cage):
+    """the folder of chat templates is a link to a folder of the user's"""
+    replace(cage, "additional_chat_templates", cage.base)
+
+
+@animal(LINK, HANDLED, "hunter2")
+def tokens_from_elsewhere(cage):
+    """settings of the tokenizer name files of the user's, or links to such"""
+    secret = str(cage.secret)
+    settings = {"tokenizer_file": secret, "vocab_file": secret, "unk_token": "[UNK]"}
+    cage.path("special_tokens_map.json").write_text(json.dumps(settings))
+    replace(cage, "tokenizer.4.0.json", cage.secret)
+    names = ["tokenizer.4.0.json", "../../secret.json"]
+    cage.change("tokenizer_config.json", fast_tokenizer_files=names, init_inputs=[secret])
 
 
 @animal(LINK, HANDLED, "elsewhere")

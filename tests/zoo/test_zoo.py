@@ -78,13 +78,15 @@ def check_output(animal, written):
         assert not name.endswith((".py", ".bin", ".pt", ".pth", ".pkl", ".npy")), name
         if animal.words and name == "README.md":
             assert animal.words.encode() not in text, name
-        if animal.words in ("auto_map", "custom_pipelines", "evil", "builtins.eval", "/home/evil"):
+        if animal.words in ("auto_map", "custom_pipelines", "evil", "builtins.eval", "/home/evil", "hunter2"):
             assert animal.words.encode() not in (text or b""), name
 
 
 def test_the_zoo_is_large_and_each_animal_has_a_kind():
     assert len(ANIMALS) >= 60
     assert {animal.fate for animal in ANIMALS.values()} == {REFUSED, HANDLED}
+    # A refusal for another reason would hide that the attack was not looked at.
+    assert [animal.name for animal in ANIMALS.values() if animal.fate == REFUSED and not animal.words] == []
 
 
 def test_the_marker_can_be_made(cage):

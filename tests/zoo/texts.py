@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from .animals import HANDLED, MODEL, REFUSED, animal
+from .animals import EVALUATE, HANDLED, MODEL, REFUSED, animal
 
 
 KIND = "texts"
@@ -57,7 +57,7 @@ def labels_of_one_name(cage):
     cage.change(id2label={"0": "same", "1": "same"}, label2id={"same": 0})
 
 
-@animal(KIND, REFUSED, "", MODEL[:1])
+@animal(KIND, REFUSED, "no texts")
 def labels_that_are_no_names(cage):
     """numbers and lists as names of labels"""
     cage.change(id2label={"0": ["a"], "1": {"b": 1}})
@@ -74,7 +74,7 @@ def token_with_escapes(cage):
     cage.spoil("word_embeddings.weight", lambda tensor: tensor[vocabulary[ESCAPES]].add_(5))
 
 
-@animal(KIND, REFUSED, "", MODEL[:1])
+@animal(KIND, REFUSED, "lacks weights", MODEL[:1])
 def tensor_with_escapes(cage):
     """a tensor's name that clears the terminal, in place of one that is needed"""
     tensors = cage.tensors()
@@ -88,7 +88,7 @@ def further_tensor_with_escapes(cage):
     cage.save(cage.tensors() | {f"bert.{ESCAPES}\n": torch.zeros(3)})
 
 
-@animal(KIND, REFUSED, "", MODEL[:1])
+@animal(KIND, REFUSED, "no model type", EVALUATE)
 def architecture_with_escapes(cage):
     """the name of the architecture clears the terminal"""
     cage.change(architectures=[f"Bert{ESCAPES}ForSequenceClassification"], model_type=ESCAPES)

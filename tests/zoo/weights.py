@@ -53,7 +53,7 @@ def missing_layer(cage):
     cage.save(tensors)
 
 
-@animal(KIND, REFUSED, "")
+@animal(KIND, REFUSED, "with shape (3, 5)", MODEL[:1])
 def other_shape(cage):
     """a tensor of another shape than config.json says"""
     tensors = cage.tensors()
@@ -78,7 +78,7 @@ def head_of_other_numbers(cage):
     cage.save({name: tensor.double() if "classifier" in name else tensor for name, tensor in tensors.items()})
 
 
-@animal(KIND, REFUSED, "", MODEL[:1])
+@animal(KIND, REFUSED, "is quantised", MODEL[:1])
 def whole_numbers(cage):
     """integers where weights belong"""
     cage.save({name: tensor.to(torch.int32) for name, tensor in cage.tensors().items()})
