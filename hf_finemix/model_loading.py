@@ -2,9 +2,6 @@
 
 import os
 import re
-import shutil
-import tempfile
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import InputError
 from .loading import Checkpoint, loading_errors
 from .memory import check_memory
+from .output import scratch_folder
 from .safetensors_header import StoredTensor, read_file
 from .stored import TORCH_NAMES
 from .suspect_files import read_json_object
@@ -161,20 +159,11 @@ def load_tokenizer(checkpoint: Checkpoint, argument: str) -> "PreTrainedTokenize
     from .tokenizer_files import copy_tokenizer
 
     what = f"{argument} {checkpoint.source!r}"
-    place = tempfile.mkdtemp(prefix="finemix-")
-    try:
+    with scratch_folder() as place:
         copy_tokenizer(checkpoint, Path(place), what)
         with loading_errors(what):
             tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
-        raise
     tokenizer.name_or_path = tokenizer.init_kwargs["name_or_path"] = str(checkpoint.folder)
-    if any(name.endswith(".model") for name in os.listdir(place)):
-        # Some tokenizers copy the file of their vocabulary when they are saved.
-        weakref.finalize(tokenizer, shutil.rmtree, place, ignore_errors=True)
-    else:
-        shutil.rmtree(place)
     return tokenizer
 
 

@@ -153,6 +153,11 @@ def timeless(files: dict[str, bytes | None]) -> dict[str, bytes | None]:
     }
 
 
+def without_scratch(files: dict[str, bytes | None]) -> dict[str, bytes | None]:
+    """Files without the temporary folders of a process that was killed, which nobody can remove."""
+    return {name: content for name, content in files.items() if not name.startswith("scratch/finemix-")}
+
+
 def visible(names: Iterable[str]) -> set[str]:
     """Those that are not hidden, nor in a hidden folder, nor in TMPDIR."""
     return {name for name in names if name.startswith("work/") and "/." not in name}
