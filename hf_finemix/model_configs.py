@@ -16,7 +16,7 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig
 
 from .errors import InputError
 from .loading import Checkpoint
-from .plain_config import FLOAT
+from .plain_config import decoded
 
 
 # Entries that every configuration has, beside the fields of its class.
@@ -104,15 +104,6 @@ def _words(module: str) -> frozenset[str]:
         return frozenset(_NAME.findall(inspect.getsource(importlib.import_module(module))))
     except (ImportError, OSError, TypeError):
         return frozenset()
-
-
-def decoded(value: Any) -> Any:
-    """Returns entries of config.json with infinity as a number again."""
-    if isinstance(value, dict):
-        if value.keys() == {FLOAT} and value[FLOAT] in ("Infinity", "-Infinity", "NaN"):
-            return float(value[FLOAT])
-        return {key: decoded(item) for key, item in value.items()}
-    return [decoded(item) for item in value] if isinstance(value, list) else value
 
 
 def check_size(cls: Any, config: PreTrainedConfig, stored: int, tensors: int) -> None:

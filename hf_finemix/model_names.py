@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .errors import InputError
+from .plain_config import decoded
 from .stored import StoredCheckpoint
 
 
@@ -110,4 +111,4 @@ def _empty_model(stored: StoredCheckpoint) -> "PreTrainedModel":
 
     cls = model_class(stored)
     with loading_errors(stored.what), torch.device("meta"):
-        return cls(cls.config_class.from_dict(stored.checkpoint.config))
+        return cls(cls.config_class.from_dict(decoded(stored.checkpoint.config)))

@@ -29,7 +29,7 @@ MOST_LABELS = 1 << 16
 _LONGEST_LABEL = 10_000
 _LABELS = {"id2label", "label2id"}
 # The one key of an object that stands for infinity.
-FLOAT = "__float__"
+_FLOAT = "__float__"
 
 
 def plain_config(config: Mapping[str, Any], what: str, tensors: int | None = None) -> dict[str, Any]:
@@ -55,6 +55,15 @@ def plain_config(config: Mapping[str, Any], what: str, tensors: int | None = Non
     return _taken(config, what, tensors)
 
 
+def decoded(value: Any) -> Any:
+    """Returns entries of config.json with infinity as a number again."""
+    if isinstance(value, dict):
+        if value.keys() == {_FLOAT} and value[_FLOAT] in ("Infinity", "-Infinity", "NaN"):
+            return float(value[_FLOAT])
+        return {key: decoded(item) for key, item in value.items()}
+    return [decoded(item) for item in value] if isinstance(value, list) else value
+
+
 def _taken(part: Mapping[str, Any], what: str, tensors: int | None) -> dict[str, Any]:
     found = {}
     for key, value in part.items():
@@ -77,7 +86,7 @@ def _plain(value: Any, what: str, tensors: int | None) -> Any:
         return _taken(value, what, tensors)
     if isinstance(value, float) and not math.isfinite(value):
         # As transformers writes it, since JSON has no such number.
-        return {FLOAT: str(value).replace("inf", "Infinity").replace("nan", "NaN")}
+        return {_FLOAT: str(value).replace("inf", "Infinity").replace("nan", "NaN")}
     if isinstance(value, list):
         return [_plain(item, what, tensors) for item in value]
     return value

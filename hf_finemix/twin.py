@@ -18,6 +18,7 @@ from .errors import InputError
 from .loading import Checkpoint, loading_errors, resolve_checkpoint, without_path
 from .model_loading import load_tokenizer, read_model
 from .partitions import check_whole, on_whole
+from .plain_config import decoded
 from .plan import MixReport, canonical_name, plan_mixing
 from .tensor_names import may_be_absent, vocabulary_size
 from .token_rows import fit_rows, resized, ties
@@ -142,7 +143,7 @@ def _load(
     mismatched = {key[0]: "another shape in the pretrained checkpoint" for key in info["mismatched_keys"]}
     tensors, absent = dict(twin.named_parameters()), missing | mismatched
     with loading_errors(what):
-        is_tied = ties(type(model.config).from_dict(dict(checkpoint.config)))
+        is_tied = ties(type(model.config).from_dict(decoded(checkpoint.config)))
     sources = checkpoint.source, checkpoint.label
     return _build(model, tensors, absent, sources, is_tied, vocabularies if align else None)
 

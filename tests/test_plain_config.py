@@ -14,14 +14,17 @@ from transformers import (
     DebertaV2ForSequenceClassification,
     GPT2Config,
     GPTNeoXConfig,
+    Mamba2Config,
+    Mamba2ForCausalLM,
 )
 
-from hf_finemix import InputError
+from hf_finemix import FineMixConfig, InputError, mix_checkpoints
 from hf_finemix.loading import resolve_checkpoint
-from hf_finemix.model_configs import check_size, decoded, known_entries
-from hf_finemix.model_loading import load_classifier
-from hf_finemix.plain_config import MOST_LABELS, plain_config
+from hf_finemix.model_configs import check_size, known_entries
+from hf_finemix.model_loading import load_classifier, load_generator
+from hf_finemix.plain_config import MOST_LABELS, decoded, plain_config
 from hf_finemix.suspect_files import check_files, is_deeper, read_json_object
+from hf_finemix.twin import load_twin
 
 from .files import change_config
 
@@ -184,3 +187,28 @@ def test_links_into_the_blobs_of_the_same_repository_are_taken(tmp_path):
     (folder / "tokenizer.json").unlink()
     os.symlink(folder, tmp_path / "model")
     check_files(tmp_path / "model", ["*.json"], "SUSPECT")
+
+
+@pytest.mark.parametrize("literal", [False, True], ids=["as transformers writes it", "as JSON of Python"])
+def test_infinity_in_a_configuration_hinders_nothing(tmp_path, literal):
+    sizes = {
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "num_heads": 4,
+        "head_dim": 8,
+        "state_size": 4,
+        "num_hidden_layers": 1,
+    }
+    for name, seed in (("base", 0), ("suspect", 1)):
+        torch.manual_seed(seed)
+        Mamba2ForCausalLM(Mamba2Config(**sizes, n_groups=1, chunk_size=8)).save_pretrained(tmp_path / name)
+        path = tmp_path / name / "config.json"
+        assert '"__float__": "Infinity"' in path.read_text()
+        if literal:
+            path.write_text(json.dumps(decoded(json.loads(path.read_text()))))
+    found = resolve_checkpoint(tmp_path / "suspect", "SUSPECT")
+    model = load_generator(found, "SUSPECT")
+    assert model.config.time_step_limit[1] == float("inf")
+    load_twin(model, tmp_path / "base")
+    mix_checkpoints(tmp_path / "suspect", tmp_path / "base", tmp_path / "out", FineMixConfig(0.5))
+    assert load_generator(resolve_checkpoint(tmp_path / "out", "SUSPECT"), "SUSPECT").config.time_step_limit[1] > 1e30

@@ -1,7 +1,6 @@
 """A stranger's chat template, tried once where it can do no harm: it may loop for hours, or fill the memory."""
 
 import os
-import resource
 import signal
 import sys
 import warnings
@@ -45,6 +44,9 @@ def try_template(render: Callable[[], Any]) -> None:
 
 
 def _render_and_end(render: Callable[[], Any]) -> None:
+    # Where there is a fork, there is this module, too.
+    import resource
+
     status = 0
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGXCPU):
