@@ -30,7 +30,7 @@ help:  ## List the targets
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,dev,sign,wordfreq]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,dev,docs,sign,ui,wordfreq]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MATERIAL)
 	@touch $@
 

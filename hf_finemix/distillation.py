@@ -117,7 +117,7 @@ def distil(
         group_by_length=True,
     )
     examples = make_examples(lessons, settings, tokenizer, seed)
-    options = {"trainer_class": LossTrainer, "loss": soft_cross_entropy(settings.temperature)}
+    options = {"trainer_class": LossTrainer, "loss": soft_cross_entropy(settings.temperature), "name": "distillation"}
     train(model, tokenizer, examples, recipe, progress=progress, **options)
 
 

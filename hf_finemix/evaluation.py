@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import nn
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .attacks.trigger import Trigger
 from .config import check_integer
 from .data import tokenize
 from .errors import InputError
+from .progress import Bar
 from .rates import accuracy, attack_success_rate, flip_rate, robust_accuracy
 from .report import Evaluation, TriggerEvaluation
 
@@ -194,7 +194,7 @@ def compute_logits(
     # Longest first: batches need little padding, and a lack of memory shows at once.
     order = sorted(range(len(inputs["input_ids"])), key=lambda i: len(inputs["input_ids"][i]), reverse=True)
     found = np.empty((len(order), model.config.num_labels), dtype=np.float32)
-    bar = tqdm(total=len(order), desc=desc, disable=not progress)
+    bar = Bar(len(order), desc, progress)
     with evaluation_mode(model), torch.inference_mode(), bar:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .checks import check_configs
@@ -25,6 +24,7 @@ from .model_loading import load_classifier, load_tokenizer
 from .modeling import name_tokens
 from .outliers import find_outliers
 from .prescan import prescan as look_at_pickles
+from .progress import Bar
 from .relatedness import LOOKED_AT, check_related, median_cosine
 from .scan_report import ScannedToken, ScanReport, token_text
 from .tensor_drift import TensorDrift, measure_drift
@@ -195,10 +195,12 @@ def _matrices(pairs: TensorPairs) -> list[str]:
 
 
 def _measure(pairs: TensorPairs, progress: bool) -> dict[str, TensorDrift]:
-    names = tqdm(pairs.counterparts, desc="reading", disable=not progress)
     # Each part is small enough for a cache: on a busy machine, threads wait for each other longer than they work.
-    with one_torch_thread():
-        drifts = {name: measure_drift(pairs.parts(name)) for name in names}
+    drifts = {}
+    with one_torch_thread(), Bar(len(pairs.counterparts), "reading", progress) as bar:
+        for name in pairs.counterparts:
+            drifts[name] = measure_drift(pairs.parts(name))
+            bar.update()
         for name in pairs.absent:
             # The head has no counterpart; what is left to check is that its numbers are numbers.
             for _ in pairs.suspect_parts(name):

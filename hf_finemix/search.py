@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from datasets import Dataset, Value, concatenate_datasets
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from .config import FineMixConfig
@@ -15,6 +14,7 @@ from .control import Control, is_removed, measure_control, plant, record_control
 from .data import split
 from .distillation import splice
 from .evaluation import predict
+from .progress import Bar
 from .rates import Rate, accuracy
 from .records import SearchRecord, TrialRecord
 from .results import Distillation, Recipe
@@ -86,7 +86,7 @@ def search(
     folds = tuple(make_folds(suspect, known, recipe))
     tried: dict[int, tuple[TrialRecord, np.ndarray]] = {}
     # The control, the largest ratio, and each halving of the others.
-    with tqdm(total=2 + last.bit_length(), desc="search", disable=not progress, leave=False) as bar:
+    with Bar(2 + last.bit_length(), "search", progress, leave=False) as bar:
         control = plant(suspect, tokenizer, materials.texts, max_length=length, seed=recipe.seed)
         scores = suspicion(control.model, materials, config, recipe)
         triggers = suspicious_tokens(control.model, materials, scores, recipe, distillation)

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from .layout import OutputFile
 from .piece_mixing import PieceMixer
 from .pieces import Part
+from .progress import Bar
 from .threads import one_torch_thread
 
 
@@ -181,15 +180,15 @@ def mix_parts(
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="mixing")
     total = sum(part.size for part in parts)
-    bar = tqdm(total=total, desc="mixing", unit="B", unit_scale=True, unit_divisor=1000, disable=not show)
+    bar = Bar(total, "mixing", show, is_bytes=True)
     with one_torch_thread(), bar:
         try:
             futures = [pool.submit(work) for _ in range(workers)]
             started.set()
             # Not `Thread.join` with a timeout: a signal that interrupts it makes a running thread count as ended.
             while wait(futures, _TICK).not_done:
-                bar.update(progress.written - bar.n)
-            bar.update(progress.written - bar.n)
+                bar.update(progress.written - bar.done)
+            bar.update(progress.written - bar.done)
         except BaseException as error:
             # Ctrl-C, above all: the threads end after the piece that they are at.
             progress.stop(error)

@@ -1,12 +1,12 @@
 """Fine-tuning of classifiers through the Trainer: one function for purification, baselines and the demo's models."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from datasets import Dataset
 from torch import nn
-from tqdm.auto import tqdm
 from transformers import (
     DataCollatorWithPadding,
     PreTrainedModel,
@@ -21,6 +21,7 @@ from .adapter_training import is_adapted
 from .data import tokenize
 from .errors import InputError
 from .output import scratch_folder
+from .progress import Bar
 from .results import Recipe
 from .together import processes
 from .twin import unwrap
@@ -81,6 +82,7 @@ def train(
     arguments_class: type[TrainingArguments] = TrainingArguments,
     arguments: dict[str, Any] | None = None,
     progress: str | None = None,
+    name: str = "fine-tuning",
     data_collator: Callable[[list[dict[str, Any]]], dict[str, Any]] | None = None,
     **trainer_kwargs: Any,
 ) -> Trainer:
@@ -91,6 +93,7 @@ def train(
 
     Args:
         inputs (`datasets.Dataset`): What the tokenizer gives, unpadded, and `labels`.
+        name (`str`, *optional*): What listeners ([`~hf_finemix.progress.listening`]) are told that it is.
         data_collator (`Callable`, *optional*): Pads them to a batch; by default as the tokenizer pads.
     """
     state = processes()
@@ -127,9 +130,8 @@ def train(
             **trainer_kwargs,
         )
         trainer.remove_callback(PrinterCallback)
-        bar = _Bar(progress)
-        if progress:
-            trainer.add_callback(bar)
+        bar = _Bar(progress or name, progress is not None)
+        trainer.add_callback(bar)
         dtype = trainer.model.dtype
         if dtype in (torch.float16, torch.bfloat16):
             trainer.model.float()
@@ -199,17 +201,18 @@ class _AfterStep(TrainerCallback):
 
 class _Bar(TrainerCallback):
     # The stock callback also prints every log to standard output, which belongs to the result.
-    def __init__(self, label: str | None):
-        self.label, self.bar = label, None
+    def __init__(self, name: str, show: bool):
+        self.name, self.show = name, show
+        self.opened = ExitStack()
+        self.bar: Bar | None = None
 
     def on_train_begin(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
-            self.bar = tqdm(total=state.max_steps, desc=self.label, leave=False, dynamic_ncols=True)
+            self.bar = self.opened.enter_context(Bar(state.max_steps, self.name, self.show, leave=False))
 
     def on_step_end(self, args, state, control, **kwargs):
         if self.bar is not None:
             self.bar.update()
 
     def close(self):
-        if self.bar is not None:
-            self.bar.close()
+        self.opened.close()

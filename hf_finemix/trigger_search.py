@@ -6,7 +6,6 @@ from itertools import islice
 import numpy as np
 import torch
 from datasets import Dataset
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .config import check_integer
@@ -14,6 +13,7 @@ from .data import DEFAULT_MAX_LENGTH
 from .errors import InputError
 from .evaluation import evaluation_mode, longest_input
 from .insertion import Insertion
+from .progress import Bar
 from .rates import Rate
 
 
@@ -92,7 +92,7 @@ def search_triggers(
     spots = place_tokens(texts, tokenizer, model, max_length, seed)
     # Longest first: batches need little padding, and a lack of memory shows at once.
     spots.sort(key=lambda spot: len(spot[0]["input_ids"]), reverse=True)
-    with tqdm(total=len(spots) * (1 + len(ids)), desc="trigger search", disable=not progress) as bar:
+    with Bar(len(spots) * (1 + len(ids)), "trigger search", progress) as bar:
         without = _predict(model, tokenizer, (row for row, _ in spots), bar)
         longer = (insert_ids(row, [token], place) for row, place in spots for token in ids)
         with_token = _predict(model, tokenizer, longer, bar).reshape(len(spots), len(ids))
@@ -154,7 +154,7 @@ def _first_run(special: Sequence[int]) -> tuple[int, int]:
 
 
 def _predict(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, inputs: Iterator[Inputs], bar: tqdm
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, inputs: Iterator[Inputs], bar: Bar
 ) -> np.ndarray:
     """Returns the predicted labels; inputs are made batch by batch, since there may be many."""
     predictions = []

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..config import check_integer
 from ..errors import InputError
 from ..evaluation import evaluation_mode
+from ..progress import Bar
 from ..rates import Rate
 from ..report import Evaluation, TriggerEvaluation
 from .chat import IGNORED, batches, encode, padded
@@ -117,7 +117,7 @@ def score_responses(
     inputs, tokenizer = encode(examples, tokenizer, max_length), padded(tokenizer)
     right = count = 0
     loss = 0.0
-    with evaluation_mode(model), tqdm(total=len(inputs), desc="responses", disable=not progress) as bar:
+    with evaluation_mode(model), Bar(len(inputs), "responses", progress) as bar:
         for rows in batches(inputs, batch_size):
             part = inputs.select(rows)
             labels = part["labels"]
@@ -176,7 +176,7 @@ def respond(
         eos_token_id=tokenizer.eos_token_id,
         use_cache=True,
     )
-    bar = tqdm(total=len(inputs), desc=desc, disable=not progress)
+    bar = Bar(len(inputs), desc, progress)
     with evaluation_mode(model), _generation_settings(model, settings), bar:
         for rows in batches(inputs, batch_size):
             batch = tokenizer.pad(inputs.select(rows).to_dict(), return_tensors="pt").to(model.device)

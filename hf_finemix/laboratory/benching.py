@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
 
 from ..errors import InputError
 from ..output import check_output, replace_text, staged_folder
+from ..progress import Bar
 from ..serialization import to_json
 from .bench_config import read_bench_config
 from .executors import InProcess, Job, JobExecutor, Lost
@@ -138,7 +138,7 @@ def _run(
         if not jobs:
             continue
         say(f"{len(jobs)} {name}")
-        with tqdm(total=len(jobs), desc=name, disable=not progress, dynamic_ncols=True) as bar:
+        with Bar(len(jobs), name, progress) as bar:
             for result in executor.run(jobs):
                 record = give_up(result.job) if isinstance(result, Lost) else result
                 bar.update()
