@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from .serialization import Record
+from .records import ScannedGroup
 from .tensor_drift import TensorDrift
 
 
@@ -15,22 +14,6 @@ _MODULES = (
     (_ATTENTION, ("attention", "attn", "self_attn", "sa_layer_norm", "ln_1", "SelfAttention", "EncDecAttention")),
     (_FEED_FORWARD, ("mlp", "ffn", "intermediate", "output", "output_layer_norm", "ln_2", "DenseReluDense")),
 )
-
-
-@dataclass(frozen=True)
-class ScannedGroup(Record):
-    """
-    Drift of one group of parameters.
-
-    Args:
-        group (`str`): Such as `"layer 3 attention"` or `"embeddings"`.
-        scalars (`int`): Number of scalars.
-        relative_drift (`float`): `||suspect - pretrained|| / ||pretrained||`, over all scalars of the group.
-    """
-
-    group: str
-    scalars: int
-    relative_drift: float
 
 
 def drift_by_group(drifts: Mapping[str, TensorDrift], prefix: str = "") -> tuple[ScannedGroup, ...]:

@@ -19,19 +19,17 @@ def draw_frontier(search: SearchRecord) -> bytes | None:
         search ([`~hf_finemix.records.SearchRecord`]): The search.
 
     Returns:
-        `bytes`, *optional*: A PNG, the same for the same search; `None` if matplotlib is not installed (extra `bench`)
-        or no example is there to measure the control on.
+        `bytes`, *optional*: A PNG, the same for the same search; `None` if no example is there to measure the control
+        on.
     """
     trials = [
         (number, trial) for number, trial in enumerate(search.trials) if trial.control.after.n and trial.agreement.n
     ]
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None
     if not trials:
         return None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=_SIZE, dpi=_DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -1,6 +1,6 @@
 """`purify()`: the whole job, from a suspect's files to a purified folder with its report, card and manifest."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,21 @@ from .card import DefenseCard
 from .card_figures import BASELINE
 from .choices import AUTO
 from .config import FineMixConfig
+from .differences import Differences, compare_predictions
 from .distillation import review
 from .errors import InputError
-from .evaluation import evaluate_model as evaluate_classifier
 from .evaluation import longest_input
-from .evidence import saved_files, saved_tokenizer, write_evidence
 from .frequencies import source_name
 from .frontier import describe_frontier, draw_frontier
-from .generators.measuring import evaluate_generator
 from .generators.triggers import ResponseTrigger
 from .job import Job, prepare
 from .job_checks import check_distillation, check_kind, with_ratio
-from .loading import quiet_loading
+from .job_figures import count_shared, measure_baseline, measure_job
+from .job_output import write_job
 from .manifest import Manifest
-from .model_loading import is_generator, load_model, load_tokenizer
-from .output import check_output, staged_folder
+from .model_drift import model_drift
+from .model_loading import is_generator
+from .output import check_output
 from .provenance import Sources
 from .publishing import Published, publish
 from .recipes import DEFAULT_DISTILLATION, DEFAULT_RECIPE, usual_settings
@@ -50,12 +50,15 @@ class PurifyResult:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The suspect's tokenizer.
         report ([`~hf_finemix.results.PurificationReport`]): What was done and what was measured.
         folder (`Path`, *optional*): The output folder, if one was asked for.
+        differences ([`~hf_finemix.differences.Differences`], *optional*):
+            Evaluation examples that suspect and purified model label differently, if a classifier was measured.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     report: PurificationReport
     folder: Path | None
+    differences: Differences | None = None
 
     def push_to_hub(self, repo_id: str, **options: Any) -> Published:
         """
@@ -105,7 +108,8 @@ def purify(
             (`id:config:split`) or a data set object. Of a language model these are conversations
             ([`~hf_finemix.generators.conversations.load_conversations`]).
         output (`str` or `Path`, *optional*):
-            Folder to make, with weights, tokenizer, report, card and manifest. It appears whole or not at all.
+            Folder to make, with weights, tokenizer, report, card, manifest, and the report as a page to look at. It
+            appears whole or not at all.
         config ([`FineMixConfig`], *optional*):
             Settings of mixing and purification; by default those of [`~hf_finemix.recipes.usual_settings`], which are
             others for language models.
@@ -191,24 +195,26 @@ def run(
     model, tokenizer = job.model.to(processes().device), job.tokenizer
     recipe = replace(recipe, max_length=longest_input(recipe.max_length, tokenizer, model))
     evaluations: dict[str, Evaluation] = {}
-    options = {"triggers": triggers, "max_length": recipe.max_length, "progress": progress}
+    options = {"max_length": recipe.max_length, "progress": progress}
     answers = is_generator(job.suspect)
     if answers:
         distillation = replace(distillation, epochs=0)
     check_kind(triggers, answers, auto)
-    evaluate_model = evaluate_generator if answers else evaluate_classifier
+    before = after = None
     if job.evaluation is not None:
-        evaluations["suspect"] = evaluate_model(model, tokenizer, job.evaluation, **options)
+        evaluations["suspect"], before = measure_job(job, model, tokenizer, triggers, **options)
     compared = dict(compared or {})
     if job.clean_model is not None:
-        compared[BASELINE] = _measure_baseline(job, options)
+        compared[BASELINE] = measure_baseline(job, triggers, **options)
     materials = Materials(tokenizer, job.load_twin(), job.clean, job.unlabeled)
     config, found = job.config, None
     if auto:
         config, found = agreed(search(model, materials, config, recipe, distillation, progress=progress))
+    drift = model_drift(model, materials.twin)
     treated = treat_(model, materials, config, recipe, distillation, progress=progress)
     if job.evaluation is not None:
-        evaluations["purified"] = evaluate_model(model, tokenizer, job.evaluation, **options)
+        evaluations["purified"], after = measure_job(job, model, tokenizer, triggers, **options)
+    differences = None if before is None else compare_predictions(job.evaluation, triggers, before, after)
     trained_on = materials.texts if distillation.epochs else job.clean
     report = PurificationReport(
         suspect=job.given.label,
@@ -217,10 +223,11 @@ def run(
         labels={} if answers else dict(model.config.id2label),
         mix=treated.mix,
         purify=treated.purify,
+        drift=drift,
         recipe=replace(recipe, frequencies=source_name(recipe.frequencies)),
         clean_data=job.records[0],
         evaluation_data=job.records[1],
-        shared_examples=0 if job.evaluation is None else _count_shared(job.evaluation, trained_on),
+        shared_examples=0 if job.evaluation is None else count_shared(job.evaluation, trained_on),
         evaluations=evaluations | compared,
         licenses=sources.licenses,
         control=None if found is None else found.trials[found.chosen].control,
@@ -240,38 +247,6 @@ def run(
         counts = source_name(recipe.frequencies)
         manifest = Manifest.of(report, sources.suspect, sources.pretrained, treated.tensors, counts)
         if processes().is_main_process:
-            _write(job, model, DefenseCard(report, job.output.name), manifest, figure)
+            write_job(job, model, DefenseCard(report, job.output.name), manifest, figure, differences)
         processes().wait_for_everyone()
-    return PurifyResult(model, tokenizer, report, job.output)
-
-
-def _measure_baseline(job: Job, options: dict[str, Any]) -> Evaluation:
-    answers = is_generator(job.suspect)
-    model = load_model(job.clean_model, "--clean-model", answers)
-    evaluate_model = evaluate_generator if answers else evaluate_classifier
-    tokenizer = load_tokenizer(job.clean_model, "--clean-model")
-    limit = longest_input(options["max_length"], tokenizer, model)
-    return evaluate_model(model, tokenizer, job.evaluation, **options | {"max_length": limit})
-
-
-def _write(job: Job, model: PreTrainedModel, card: DefenseCard, manifest: Manifest, figure: bytes | None) -> None:
-    with staged_folder(job.output) as folder:
-        # The name of the folder that the suspect was loaded from is a path of this machine.
-        model.config._name_or_path = ""
-        with quiet_loading():
-            model.save_pretrained(folder)
-        if figure is not None:
-            path = folder / card.report.frontier.file
-            path.parent.mkdir()
-            path.write_bytes(figure)
-        tokenizer_files = saved_tokenizer(job.tokenizer, folder)
-        write_evidence(folder, card, manifest, saved_files(folder) | tokenizer_files)
-
-
-def _count_shared(evaluation: Dataset, trained_on: Dataset) -> int:
-    seen = set(_texts(trained_on))
-    return sum(text in seen for text in _texts(evaluation))
-
-
-def _texts(examples: Dataset) -> Iterator[tuple[str, str | None]]:
-    return ((row["text"], row.get("text_pair")) for row in examples)
+    return PurifyResult(model, tokenizer, report, job.output, differences)

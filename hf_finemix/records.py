@@ -134,3 +134,19 @@ class AdapterRecord(Record):
     rank: int | None
     modules: tuple[str, ...]
     labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScannedGroup(Record):
+    """
+    Drift of one group of parameters.
+
+    Args:
+        group (`str`): Such as `"layer 3 attention"` or `"embeddings"`.
+        scalars (`int`): Number of scalars.
+        relative_drift (`float`): `||suspect - pretrained|| / ||pretrained||`, over all scalars of the group.
+    """
+
+    group: str
+    scalars: int
+    relative_drift: float

@@ -11,7 +11,7 @@ from .config import FineMixConfig, check_integer, check_learning_rate
 from .errors import InputError
 from .hashes import FileRecord
 from .plan import MixReport
-from .records import AdapterRecord, ControlRecord, DistillationRecord, FigureRecord, SearchRecord
+from .records import AdapterRecord, ControlRecord, DistillationRecord, FigureRecord, ScannedGroup, SearchRecord
 from .report import Evaluation
 from .resets import PurifyReport
 from .serialization import Record, check_version, read_json
@@ -172,6 +172,7 @@ class PurificationReport(Record):
         fisher (`FileRecord`, *optional*): The file of Fisher information that ranked the scalars.
         trusted_base (`bool`, *optional*):
             Whether the base's publisher is on the user's list; `None` for a local folder.
+        drift (`tuple[ScannedGroup, ...]`): How far the suspect's layers had moved, before anything was mixed.
         environment (`dict[str, str]`): Versions.
     """
 
@@ -202,6 +203,7 @@ class PurificationReport(Record):
     trusted_base: bool | None = None
     own_template: bool | None = None
     trained_adapter: AdapterRecord | None = None
+    drift: tuple[ScannedGroup, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from .drift_groups import ScannedGroup
 from .heads import Head
 from .outliers import Outlier
 from .prescan import StrangeFile
+from .records import ScannedGroup
 from .serialization import Record
 from .trigger_search import Insertion
 

@@ -11,6 +11,7 @@ from hf_finemix.records import (
     ControlRecord,
     DistillationRecord,
     FigureRecord,
+    ScannedGroup,
     SearchRecord,
     TrialRecord,
 )
@@ -60,6 +61,7 @@ FULL = replace(
     trusted_base=True,
     own_template=True,
     trained_adapter=AdapterRecord("LoRA", 8, ("q_proj",)),
+    drift=(ScannedGroup("embeddings", 100, 0.02), ScannedGroup("layer 0 attention", 400, 0.05)),
 )
 SOURCES = SourceRecord("org/base", "org/base", COMMIT, (FILE, FileRecord("sub/vocab.txt", 7, "c" * 64)))
 MANIFEST = Manifest.of(FULL, SourceRecord("folder"), SOURCES, (TENSOR,), "vocabulary")

@@ -145,7 +145,7 @@ def test_a_failed_job_gives_one(workplace, capsys, monkeypatch):
     def full_disk(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hf_finemix.pipeline.write_evidence", full_disk)
+    monkeypatch.setattr("hf_finemix.job_output.write_evidence", full_disk)
     before = sorted(workplace.root.rglob("*"))
     status, _, err = run(capsys, workplace.arguments())
     assert status == 1

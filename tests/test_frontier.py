@@ -1,6 +1,5 @@
 """The frontier of a search: a figure that is the same for the same search, and what it says in words."""
 
-import builtins
 import io
 from dataclasses import replace
 
@@ -23,28 +22,23 @@ def pixels(image):
     return imread(io.BytesIO(image))
 
 
-@pytest.fixture
-def drawn():
-    pytest.importorskip("matplotlib")
-    return draw_frontier
-
-
-def test_figure_is_a_png_and_the_same_every_time(drawn):
-    image = drawn(SEARCH)
+def test_figure_is_a_png_and_the_same_every_time():
+    image = draw_frontier(SEARCH)
     assert image.startswith(b"\x89PNG") and len(image) < 100_000
-    assert drawn(SearchRecord.from_dict(SEARCH.to_dict())) == image
+    assert draw_frontier(SearchRecord.from_dict(SEARCH.to_dict())) == image
     height, width = pixels(image).shape[:2]
     assert height > 400 and width > 600
 
 
-def test_the_chosen_ratio_has_a_colour_of_its_own(drawn):
-    shown = {tuple(color) for color in (255 * pixels(drawn(SEARCH))[..., :3]).round().astype(int).reshape(-1, 3)}
+def test_the_chosen_ratio_has_a_colour_of_its_own():
+    image = pixels(draw_frontier(SEARCH))
+    shown = {tuple(color) for color in (255 * image[..., :3]).round().astype(int).reshape(-1, 3)}
     for name in (module._CHOSEN, module._KEPT):
         assert tuple(int(name[start : start + 2], 16) for start in (1, 3, 5)) in shown
 
 
-def test_figure_says_nothing_of_the_program_that_drew_it(drawn):
-    assert b"atplotlib" not in drawn(SEARCH)
+def test_figure_says_nothing_of_the_program_that_drew_it():
+    assert b"atplotlib" not in draw_frontier(SEARCH)
 
 
 @pytest.mark.parametrize(
@@ -62,36 +56,23 @@ def test_figure_says_nothing_of_the_program_that_drew_it(drawn):
         ),
     ],
 )
-def test_figure_shows_what_was_found(drawn, changed):
-    assert (pixels(drawn(SEARCH)) != pixels(drawn(changed))).any()
+def test_figure_shows_what_was_found(changed):
+    assert (pixels(draw_frontier(SEARCH)) != pixels(draw_frontier(changed))).any()
 
 
 @pytest.mark.parametrize("count", [0, 100])
-def test_figure_at_the_ends_of_both_scales(drawn, count):
+def test_figure_at_the_ends_of_both_scales(count):
     control = ControlRecord("mn", Rate(99, 100), Rate(count, 100), Rate(4, 100))
     trial = TrialRecord(0.1, "random", Rate(count, 100), Rate(count, 100), control)
-    assert drawn(SearchRecord(Rate(9, 10), 1, (trial,), 0, True))
+    assert draw_frontier(SearchRecord(Rate(9, 10), 1, (trial,), 0, True))
 
 
-def test_trials_without_examples_are_left_out(drawn):
+def test_trials_without_examples_are_left_out():
     first, second = SEARCH.trials
-    image = drawn(replace(SEARCH, trials=(replace(first, control=EMPTY), second)))
-    assert (pixels(image) != pixels(drawn(SEARCH))).any()
-    assert (
-        drawn(replace(SEARCH, trials=(replace(first, control=EMPTY), replace(second, agreement=Rate(0, 0))))) is None
-    )
-
-
-def test_without_matplotlib_there_is_no_figure(monkeypatch):
-    found = builtins.__import__
-
-    def missing(name, *args, **options):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return found(name, *args, **options)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    assert draw_frontier(SEARCH) is None
+    image = draw_frontier(replace(SEARCH, trials=(replace(first, control=EMPTY), second)))
+    assert (pixels(image) != pixels(draw_frontier(SEARCH))).any()
+    none = (replace(first, control=EMPTY), replace(second, agreement=Rate(0, 0)))
+    assert draw_frontier(replace(SEARCH, trials=none)) is None
 
 
 def test_description_names_the_ratios_and_the_choice():

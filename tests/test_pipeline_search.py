@@ -131,7 +131,6 @@ def test_pairs_of_three_labels(place, tiny_tokenizer, quick):
 
 
 def test_the_same_inputs_give_the_same_folder(place, texts, quick):
-    pytest.importorskip("matplotlib")
     folders = [place.root / parent / "out" for parent in ("a", "b")]
     for folder in folders:
         purified(place, folder, keep_ratio="auto", unlabeled_dataset=texts)
@@ -178,7 +177,6 @@ def test_chosen_ratio_is_what_is_done_and_recorded(place, texts, quick):
 
 
 def test_frontier_is_a_file_of_the_model(place, quick):
-    pytest.importorskip("matplotlib")
     purified(place, place.output, keep_ratio="auto")
     figure = place.output / "figures" / "frontier.png"
     listed = {file.name: file.sha256 for file in load_manifest(place.output).outputs}
@@ -186,7 +184,7 @@ def test_frontier_is_a_file_of_the_model(place, quick):
     assert "](figures/frontier.png)" in ModelCard.load(place.output / "README.md").text
 
 
-def test_without_matplotlib_there_is_no_figure(place, quick, monkeypatch):
+def test_without_a_figure_there_is_no_section_of_it(place, quick, monkeypatch):
     monkeypatch.setattr("hf_finemix.pipeline.draw_frontier", lambda search: None)
     report = purified(place, place.output, keep_ratio="auto").report
     assert report.frontier is None and report.search is not None

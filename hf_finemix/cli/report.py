@@ -1,26 +1,73 @@
-"""`hf-finemix report`: tables, figures and the paper's claims from the results of a bench."""
+"""`hf-finemix report`: a purification as a page to look at, or a bench as tables, figures and the paper's claims."""
 
 import argparse
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     """Adds the command's parser."""
     parser = commands.add_parser(
         "report",
-        help="sum up the results of a bench: tables, figures, the paper's claims",
-        description="Write report.md, tables/*.csv and figures/*.png from the results of a bench, finished or not, "
-        "and print the paper's claims with their answers and the averages.",
+        help="show a purification as a page, or sum up the results of a bench",
+        description="Of a purified model: write finemix_report.html, a page that needs no network. Of a bench, done "
+        "or not: write report.md, tables/*.csv and figures/*.png, and print the paper's claims with their answers and "
+        "the averages.",
     )
-    parser.add_argument("folder", metavar="DIR", help="output folder of bench")
-    parser.add_argument("--output", metavar="DIR2", help="folder to write to (default: DIR)")
-    parser.add_argument("--json", action="store_true", help="print claims and averages as one JSON object")
+    parser.add_argument(
+        "folder", metavar="DIR", help="output folder of purify, a trainer or mix, a Hub id of such a model, or a bench"
+    )
+    parser.add_argument("--output", metavar="DIR2", help="folder to write to (default: DIR; a Hub id needs one)")
+    parser.add_argument("--json", action="store_true", help="print what was found as one JSON object")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
+    from ..errors import InputError
+    from ..laboratory.results import CONFIG_FILE
+    from ..results import REPORT_FILE
+
+    folder = Path(args.folder).expanduser()
+    if (folder / REPORT_FILE).is_file() or not folder.exists():
+        return _show_purification(args)
+    if not (folder / CONFIG_FILE).is_file():
+        raise InputError(
+            f"DIR {args.folder!r} has neither {REPORT_FILE}, which `purify` writes, nor {CONFIG_FILE} of a bench."
+        )
+    return _sum_up_bench(args)
+
+
+def _show_purification(args: argparse.Namespace) -> int:
+    from ..card_sections import tone, verdict
+    from ..errors import InputError
+    from ..html_report.page import HTML_FILE, write_html
+    from ..html_report.sources import find_evidence
+    from ..output import check_file
+    from .console import printable
+
+    folder = Path(args.output or args.folder).expanduser()
+    if args.output is None and not folder.is_dir():
+        raise InputError(
+            f"DIR {args.folder!r} is no local folder; name one, or give --output with a model that is on the Hub."
+        )
+    if folder.is_file():
+        raise InputError(f"--output {str(folder)!r} is a file; name a folder.")
+    # A folder that is not there yet is to be made in one that is.
+    check_file(folder / HTML_FILE if folder.is_dir() else folder, "--output" if args.output else "DIR")
+    found = find_evidence(args.folder)
+    folder.mkdir(exist_ok=True)
+    path = write_html(folder, found.title, found.report, found.manifest, found.differences)
+    said = verdict(found.report)
+    if args.json:
+        print(json.dumps({"report": str(path), "verdict": said, "tone": tone(found.report)}, indent=2))
+    else:
+        print(f"{printable(said.replace('**', ''))}\nReport: {path}")
+    return 0
+
+
+def _sum_up_bench(args: argparse.Namespace) -> int:
     from ..laboratory.reporting import make_report, save_report
     from ..laboratory.results import Results
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
 from .lettering import DPI, FONT, LEADER, TEXT, TITLE, extent, heights, spread, wrapped
 
 
@@ -39,17 +38,6 @@ _STYLE = {
     # A dollar sign in a label is a dollar sign.
     "text.parse_math": False,
 }
-
-
-def check_matplotlib() -> None:
-    """
-    Raises:
-        InputError: If matplotlib is missing.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise InputError("Figures need matplotlib, which is not installed; pip install hf-finemix[bench]") from None
 
 
 @contextmanager

@@ -52,9 +52,6 @@ def draw(
         points (`Sequence[Point]`): What [`~hf_finemix.laboratory.matched.points`] returns of the main cells.
         sizes, ratios (`Sequence[Effect]`): The effects of the number of clean examples and of the reserve ratio.
         ranks (`Sequence[RankRow]`): The ranks of the triggers.
-
-    Raises:
-        InputError: If matplotlib is missing.
     """
     look, drawings = looks([*overview, *points, *sizes, *ratios]), []
 

@@ -13,7 +13,6 @@ from ..output import replace_text
 from .claims import Claim, claims
 from .comparisons import comparisons
 from .condition import attack_rows, speed
-from .drawing import check_matplotlib
 from .e_pur import gains, rank_rows
 from .effect_sections import (
     comparisons_section,
@@ -93,11 +92,7 @@ def make_report(results: Results, margins: Sequence[float] = MARGINS) -> Report:
         results ([`Results`]): What was measured.
         margins (`Sequence[float]`, *optional*): How much accuracy may be lost where defences are compared at matched
             accuracy, as shares.
-
-    Raises:
-        InputError: If matplotlib is missing.
     """
-    check_matplotlib()
     given, results = results, distinct(results)
     answers, means = claims(results, margins), averages(results)
     rows, ranks = overview(results), rank_rows(results)
@@ -139,7 +134,7 @@ def write_report(results: Results, folder: str | Path, margins: Sequence[float] 
         `tuple[Path, ...]`: The files, report.md first.
 
     Raises:
-        InputError: If matplotlib is missing, or the folder cannot be written.
+        InputError: If the folder cannot be written.
     """
     return save_report(make_report(results, margins), folder)
 

@@ -95,7 +95,8 @@ def test_what_is_no_bench_is_refused_in_one_line(tmp_path, capsys, kind):
         folder.write_text("")
     status, out, err = run(capsys, ["report", folder])
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "has no config.json; give the output folder of `hf-finemix bench`" in err
+    reason = "is no local folder" if kind == "missing" else "nor config.json of a bench"
+    assert f"DIR {str(folder)!r}" in err and reason in err
 
 
 def test_a_damaged_cell_is_named(tmp_path, capsys):

@@ -1,7 +1,6 @@
 """The figures: only those with data, inside their canvas, without labels over another, the same bytes again."""
 
 import struct
-import sys
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -9,9 +8,8 @@ from unittest import mock
 
 import pytest
 
-from hf_finemix.errors import InputError
 from hf_finemix.laboratory import figures as drawn
-from hf_finemix.laboratory.drawing import COLORS, MARKERS, WIDTH, Look, check_matplotlib
+from hf_finemix.laboratory.drawing import COLORS, MARKERS, WIDTH, Look
 from hf_finemix.laboratory.e_pur import rank_rows
 from hf_finemix.laboratory.effects import ratio_effects, size_effects
 from hf_finemix.laboratory.figures import draw, looks
@@ -193,12 +191,6 @@ def test_a_defence_looks_the_same_in_every_figure_and_no_two_are_alike():
     assert len(set(look.values())) == len(look) == 8
     assert len({item.color for item in look.values()}) == len(COLORS) and len(MARKERS) > 8
     assert len({Look.of(number) for number in range(88)}) == 88
-
-
-def test_missing_matplotlib_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(InputError, match=r"pip install hf-finemix\[bench\]"):
-        check_matplotlib()
 
 
 @pytest.mark.parametrize(

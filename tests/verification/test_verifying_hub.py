@@ -115,7 +115,6 @@ def test_everything_is_fetched_at_the_recorded_commits_and_is_the_same(hub, publ
 
 
 def test_figure_of_a_search_is_published_and_verified(hub, workplace, stranger, capsys, monkeypatch):
-    pytest.importorskip("matplotlib")
     monkeypatch.setattr("hf_finemix.search.RATIOS", (0.2, 0.6))
     monkeypatch.setattr("hf_finemix.control._LEAST_STEPS", 2)
     stranger("publisher", "hf_me")

@@ -1,0 +1,63 @@
+"""Where the report of a published model is: an output folder, or a repository of the Hub."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..differences import Differences, load_differences
+from ..loading import CARD_FILE, download_errors, split_hub_id
+from ..manifest import MANIFEST_FILE, Manifest, load_manifest
+from ..results import REPORT_FILE, PurificationReport, load_report
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """
+    What a report is rendered from.
+
+    Args:
+        title (`str`): Name of the model.
+        folder (`Path`, *optional*): The output folder; `None` of a repository.
+        report ([`~hf_finemix.results.PurificationReport`]): The record of the job.
+        manifest ([`~hf_finemix.manifest.Manifest`]): What went in and what came out.
+        differences ([`~hf_finemix.differences.Differences`], *optional*): Examples that changed, if they are there.
+    """
+
+    title: str
+    folder: Path | None
+    report: PurificationReport
+    manifest: Manifest
+    differences: Differences | None
+
+
+def find_evidence(source: str | Path) -> Evidence:
+    """
+    Reads report and manifest of a purified model; of a repository no more than these two are fetched.
+
+    Args:
+        source (`str` or `Path`): An output folder, or a Hub id or `id@revision`.
+
+    Raises:
+        InputError: If there is no such model, the Hub does not give it, or a file is missing or damaged.
+    """
+    folder = Path(os.path.expanduser(source))
+    if str(source) and os.path.isdir(folder):
+        title = _card_title(folder) or folder.absolute().name
+        return Evidence(title, folder, load_report(folder), load_manifest(folder), load_differences(folder))
+    from huggingface_hub import HfApi, hf_hub_download
+
+    repo_id, revision = split_hub_id(source, "DIR")
+    with download_errors("DIR", repo_id, revision):
+        commit = HfApi().resolve_revision(repo_id, revision=revision).resolved
+        report, manifest = (
+            Path(hf_hub_download(repo_id, name, revision=commit)).parent for name in (REPORT_FILE, MANIFEST_FILE)
+        )
+    return Evidence(repo_id, None, load_report(report), load_manifest(manifest), None)
+
+
+def _card_title(folder: Path) -> str | None:
+    from ..card import read_card
+    from ..card_merge import card_title
+
+    existing = read_card(folder) if (folder / CARD_FILE).is_file() else None
+    return None if existing is None else card_title(existing)
