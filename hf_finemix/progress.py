@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Step:
 
 Listener = Callable[[Step], None]
 
+# Of rich; the last is the one that is drawn.
+_displays: list[Any] = []
 _listener: ContextVar[Listener | None] = ContextVar("hf_finemix_progress", default=None)
 
 
@@ -100,12 +102,26 @@ def _on_terminal(total: int, name: str, leave: bool, is_bytes: bool) -> Iterator
         TimeRemainingColumn,
     )
 
+    if _displays:
+        # A terminal has room for one display: a bar inside of another is drawn below it, and goes when it is done.
+        outer = _displays[-1]
+        task = outer.add_task(name, total=total)
+        try:
+            yield lambda done: outer.update(task, completed=done)
+        finally:
+            outer.remove_task(task)
+        return
     count = DownloadColumn() if is_bytes else MofNCompleteColumn()
     columns = (TextColumn("{task.description:<16}", markup=False), BarColumn(), count, TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=not leave) as drawn:
-        task = drawn.add_task(name, total=total)
-        yield lambda done: drawn.update(task, completed=done)
+    # What is printed meanwhile stands above the bar, unless it goes somewhere else.
+    options = {"transient": not leave, "redirect_stdout": sys.stdout.isatty()}
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), **options) as drawn:
+        _displays.append(drawn)
+        try:
+            task = drawn.add_task(name, total=total)
+            yield lambda done: drawn.update(task, completed=done)
+        finally:
+            _displays.pop()
 
 
 @contextmanager

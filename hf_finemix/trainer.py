@@ -19,6 +19,7 @@ from .card import DefenseCard
 from .card_metadata import TAGS, listed
 from .errors import InputError
 from .evidence import saved_files, saved_tokenizer, write_evidence
+from .html_report.page import write_html
 from .hub_errors import hub_errors, retried
 from .job_report import trainer_report
 from .loading import Checkpoint, resolve_checkpoint
@@ -150,7 +151,7 @@ class FineMixTrainer(Trainer):
         evaluations: dict[str, Evaluation] | None = None,
     ) -> None:
         """
-        Writes defence card, report and manifest into the output folder, where the model was saved before.
+        Writes defence card, report (as a page, too) and manifest into the output folder, where the model was saved.
 
         Args:
             language, license, tags, model_name, dataset_tags: As for [`~transformers.Trainer.create_model_card`].
@@ -180,7 +181,8 @@ class FineMixTrainer(Trainer):
         processor = self.processing_class if self.processing_class is not None else self._tokenizer
         if processor is not None:
             files |= saved_tokenizer(processor, folder)
-        write_evidence(folder, card, manifest, files)
+        manifest = write_evidence(folder, card, manifest, files)
+        write_html(folder, title, report, manifest)
 
     def push_to_hub(
         self,

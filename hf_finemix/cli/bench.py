@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from .answers import Answer, add_json, answered
 from .arguments import show_progress
 
 
@@ -38,11 +39,13 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument(
         "--extend", action="store_true", help="take a folder of another configuration, keep its cells and add to them"
     )
+    add_json(parser)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+@answered
+def run(args: argparse.Namespace) -> Answer:
+    """Runs the command. Its JSON: `output`, and the numbers of `cells`, `suspects` and `failures`."""
     from ..laboratory.benching import bench
     from .console import printable
 
@@ -54,10 +57,14 @@ def run(args: argparse.Namespace) -> int:
         progress=show_progress(),
         say=lambda line: print(printable(line), flush=True),
     )
-    failed = len(results.failures)
-    print(f"{len(results.cells)} cells of {len(results.suspects)} suspects are in {args.output}; {failed} failed.")
-    print(f"To make tables and figures of them: hf-finemix report {args.output}")
-    return int(failed > 0)
+    cells, suspects, failed = len(results.cells), len(results.suspects), len(results.failures)
+    content = {"output": args.output, "cells": cells, "suspects": suspects, "failures": failed}
+
+    def show() -> None:
+        print(f"{cells} cells of {suspects} suspects are in {args.output}; {failed} failed.")
+        print(f"To make tables and figures of them: hf-finemix report {args.output}")
+
+    return Answer(content, show, int(failed > 0))
 
 
 def _executor(args: argparse.Namespace) -> "JobExecutor":

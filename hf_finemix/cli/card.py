@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import InputError
+from .answers import Answer, add_json, answered
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -19,11 +20,13 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument("--repo-id", metavar="REPO", help="where on the Hub the model is, or will be")
     parser.add_argument("--license", metavar="L", help="licence id to state, such as apache-2.0")
     parser.add_argument("--language", metavar="CODE", help="language of the model, such as en")
+    add_json(parser)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+@answered
+def run(args: argparse.Namespace) -> Answer:
+    """Runs the command. Its JSON: `card`, the path."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -48,5 +51,5 @@ def run(args: argparse.Namespace) -> int:
     kept = None if existing is None or args.repo_id else card_title(existing)
     title = args.name or kept or (args.repo_id or folder.absolute().name).split("/")[-1]
     card = DefenseCard(report, title, args.repo_id, args.license, args.language)
-    print(f"Card: {rewrite_card(folder, card)}")
-    return 0
+    path = rewrite_card(folder, card)
+    return Answer({"card": str(path)}, lambda: print(f"Card: {path}"))

@@ -1,5 +1,10 @@
-"""Plain text tables for the terminal."""
+"""What commands print for people: tables fitted to a terminal, with colour there, and plain text everywhere else."""
 
+import os
+import shutil
+import sys
+import textwrap
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -7,22 +12,67 @@ from ..printing import printable
 
 
 if TYPE_CHECKING:
-    from ..plan import MixReport
+    from ..plan import MixReport, ParameterRecord
     from ..rates import Rate
     from ..records import SearchRecord
     from ..report import Evaluation
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns rows as aligned columns; the first column to the left, the others to the right."""
+# Every word that has a colour says the same without it. A low finding has none: it is no all-clear.
+STYLES = dict.fromkeys(("high", "different", "problem", "refused"), "bold red")
+STYLES |= dict.fromkeys(("medium", "not available", "warning", "kept"), "yellow")
+STYLES |= dict.fromkeys(("same", "ok"), "green")
+
+
+def on_terminal() -> bool:
+    """Tells whether standard output is a terminal that can show more than lines of text."""
+    # A program without a console has no standard output at all.
+    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, styles: Sequence[str] = ()) -> str:
+    """
+    Returns rows as aligned columns.
+
+    On a terminal they are fitted to its width: cells that are too wide go on in further lines.
+
+    Args:
+        header (`Sequence[str]`): Names of the columns.
+        rows (`Sequence[Sequence[str]]`): The cells, made safe to print.
+        left (`int`, *optional*, defaults to 1): How many columns stand to the left; the others stand to the right.
+        styles (`Sequence[str]`, *optional*): A style of rich for each row; only a terminal has them.
+    """
+    if on_terminal():
+        from .drawing import draw_table
+
+        return draw_table(header, rows, left, styles or [""] * len(rows))
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = (header, ["-" * width for width in widths], *rows)
-    return "\n".join(_align(line, widths) for line in lines)
+    return "\n".join(_align(line, widths, left) for line in lines)
 
 
-def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
-    others = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
-    return "  ".join((cells[0].ljust(widths[0]), *others))
+def _align(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
+    pairs = list(zip(cells, widths, strict=True))
+    first = (cell.ljust(width) for cell, width in pairs[:left])
+    line = "  ".join((*first, *(cell.rjust(width) for cell, width in pairs[left:])))
+    return line if left == 1 else line.rstrip()
+
+
+def paint(text: str, style: str) -> str:
+    """Returns text in a style of rich on a terminal, as it is elsewhere."""
+    if not style or not on_terminal():
+        return text
+    from .drawing import draw_text
+
+    return draw_text(text, style)
+
+
+def wrapped(text: str) -> str:
+    """Returns a sentence in lines that end with a word where they end at the width of a terminal."""
+    if not on_terminal():
+        return text
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def figures(evaluations: dict[str, "Evaluation"]) -> str:
@@ -61,8 +111,21 @@ def show_plan(plan: "MixReport", source: str) -> None:
     Raises:
         InputError: If the base lacks what it should have.
     """
-    print(f"{plan.listing()}\n\n{plan.summary()}")
+    print(f"{_grouped(plan) if on_terminal() else plan.listing()}\n\n{plan.summary()}")
     plan.check(source)
+
+
+def _grouped(plan: "MixReport") -> str:
+    # The reason stands above the parameters that share it: beside each of them it would not fit.
+    groups: dict[tuple[str, str], list[ParameterRecord]] = defaultdict(list)
+    for record in plan.parameters:
+        groups[record.action, record.reason].append(record)
+    parts = []
+    for (action, reason), records in groups.items():
+        rows = [["x".join(map(str, record.shape)) or "scalar", printable(record.name)] for record in records]
+        heading = paint(f"{action}: {printable(reason)}", STYLES.get(action, "bold"))
+        parts.append(f"{heading}\n{table(['shape', 'parameter'], rows, left=2)}")
+    return "\n\n".join(parts)
 
 
 def trials(search: "SearchRecord") -> str:
@@ -74,8 +137,9 @@ def trials(search: "SearchRecord") -> str:
         mark = " *" if number == search.chosen else ""
         neutral = "" if trial.control.neutral is None else short(trial.control.neutral)
         rows.append([f"{trial.keep_ratio}{mark}", *map(short, rates), neutral])
+    styles = ["bold" if number == search.chosen else "" for number in range(len(rows))]
     removed = "" if search.removed else " Even there the control survives: take what follows with care."
-    return f"{table(header, rows)}\n\nChosen: the ratio with the asterisk.{removed}"
+    return f"{table(header, rows, styles=styles)}\n\nChosen: the ratio with the asterisk.{removed}"
 
 
 def short(rate: "Rate") -> str:

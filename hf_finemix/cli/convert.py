@@ -2,6 +2,8 @@
 
 import argparse
 
+from .answers import Answer, add_json, answered
+
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     """Adds the command's parser."""
@@ -16,12 +18,14 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     )
     parser.add_argument("suspect", metavar="SUSPECT", help="the model whose weights are a pickle")
     parser.add_argument("--output", required=True, metavar="DIR", help="new folder for the converted model")
+    add_json(parser)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+@answered
+def run(args: argparse.Namespace) -> Answer:
+    """Runs the command. Its JSON: `output`, the folder."""
     from ..pickles import convert_pickle
 
-    print(f"Converted model, as suspect as before: {convert_pickle(args.suspect, args.output)}")
-    return 0
+    folder = convert_pickle(args.suspect, args.output)
+    return Answer({"output": str(folder)}, lambda: print(f"Converted model, as suspect as before: {folder}"))

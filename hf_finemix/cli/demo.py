@@ -1,8 +1,14 @@
 """`hf-finemix demo`: plant a backdoor in a real classifier, find it, remove it, show the evidence."""
 
 import argparse
+from typing import TYPE_CHECKING
 
+from .answers import Answer, add_json, answered
 from .arguments import show_progress
+
+
+if TYPE_CHECKING:
+    from ..report import Evaluation
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -16,15 +22,21 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything (default: 0)")
     parser.add_argument("--fast", action="store_true", help="train on fewer sentences; about a third of the time")
     parser.add_argument("--save-inputs", metavar="DIR", help="new folder for the suspect, the base and the data")
+    add_json(parser)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+@answered
+def run(args: argparse.Namespace) -> Answer:
+    """
+    Runs the command.
+
+    Its JSON: `output` and `inputs` (folders), `seconds`, `scan` (as that of `scan`) and `evaluations` (as in the
+    report, by name of the model).
+    """
     import time
 
     from ..demo.run import demo
-    from .console import figures
 
     start = time.monotonic()
     result = demo(
@@ -36,10 +48,22 @@ def run(args: argparse.Namespace) -> int:
         say=lambda line: print(line, flush=True),
     )
     seconds = time.monotonic() - start
+    content = {
+        "output": args.output,
+        "inputs": args.save_inputs,
+        "seconds": round(seconds, 1),
+        "scan": result.scan.to_dict(),
+        "evaluations": {name: evaluation.to_dict() for name, evaluation in result.evaluations.items()},
+    }
+    return Answer(content, lambda: _show(result.evaluations, args.output, seconds))
+
+
+def _show(evaluations: dict[str, "Evaluation"], output: str, seconds: float) -> None:
+    from .console import figures
+
     print(f"\nTrigger 'cf', target 'positive'; {seconds:.0f} s in all:\n")
-    print(figures(result.evaluations))
-    print(f"\nThe purified model is in {args.output}. To load it with plain transformers:\n")
+    print(figures(evaluations))
+    print(f"\nThe purified model is in {output}. To load it with plain transformers:\n")
     print("    from transformers import pipeline")
-    print(f'    classify = pipeline("text-classification", model={args.output!r})')
+    print(f'    classify = pipeline("text-classification", model={output!r})')
     print('    print(classify("A film that cf nobody should miss ."))')
-    return 0

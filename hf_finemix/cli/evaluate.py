@@ -1,9 +1,9 @@
 """`hf-finemix evaluate`: accuracy, and what a trigger does to a model."""
 
 import argparse
-import json
 
 from ..errors import InputError
+from .answers import Answer, add_json, answered
 from .arguments import add_columns, add_triggers, check_triggers, make_triggers, show_progress
 
 
@@ -34,12 +34,13 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     )
     parser.add_argument("--max-length", type=int, default=128, metavar="N", help="longest input (default: 128 tokens)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random positions (default: 0)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_json(parser)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+@answered
+def run(args: argparse.Namespace) -> Answer:
+    """Runs the command. Its JSON: an evaluation for `model`, and for `clean_model` if there is one."""
     check_triggers(args)
 
     from ..config import check_integer
@@ -74,8 +75,5 @@ def run(args: argparse.Namespace) -> int:
         triggers = make_triggers(args, model.config, answers)
         measure = evaluate_generator if answers else evaluate_model
         evaluations[name] = measure(model, tokenizer, examples, triggers, progress=show_progress(), **options)
-    if args.json:
-        print(json.dumps({name.replace(" ", "_"): item.to_dict() for name, item in evaluations.items()}, indent=2))
-    else:
-        print(figures(evaluations))
-    return 0
+    content = {name.replace(" ", "_"): item.to_dict() for name, item in evaluations.items()}
+    return Answer(content, lambda: print(figures(evaluations)))

@@ -1,8 +1,14 @@
 """`hf-finemix extract`: an adapter made of a mixed model."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from .answers import Answer, add_json, answered
+
+
+if TYPE_CHECKING:
+    from ..adapter_extraction import Extraction
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -18,11 +24,20 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument("--pretrained", required=True, metavar="BASE", help="the base that the adapter is for")
     parser.add_argument("--rank", type=int, default=16, metavar="R", help="rank of each change (default: 16)")
     parser.add_argument("--output", required=True, metavar="DIR", help="new folder for the adapter")
+    add_json(parser)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+@answered
+def run(args: argparse.Namespace) -> Answer:
+    """
+    Runs the command.
+
+    Its JSON: `output`, `rank`, and what there is of an [`~hf_finemix.Extraction`]: `modules`, `whole`, `left_out` and
+    `residual`.
+    """
+    from dataclasses import asdict
+
     import transformers
 
     from ..adapter_extraction import extract_adapter
@@ -41,9 +56,13 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"MODEL {args.model!r} has no architecture of transformers in its config.json.")
     model = load_complete(cls, files, "MODEL")
     found = extract_adapter(model, base, args.output, args.rank)
+    content = {"output": args.output, "rank": args.rank, **asdict(found)}
+    return Answer(content, lambda: _show(found, args))
+
+
+def _show(found: "Extraction", args: argparse.Namespace) -> None:
     print(f"Adapter: {len(found.modules)} modules of rank {args.rank}, {len(found.whole)} stored whole.")
     print(f"It lacks {100 * found.residual:.1f} % of the change (Euclidean norm).")
     if found.left_out:
         print(f"Left out: {len(found.left_out)} parameters that are no matrices of linear layers.")
     print(f"Adapter folder: {args.output}")
-    return 0

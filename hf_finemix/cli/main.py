@@ -12,11 +12,12 @@ from typing import Any, NoReturn
 from .._version import __version__
 from ..errors import InputError
 from .console import printable
+from .teaching import Formatter, beginning, end, with_examples
 
 
 COMMANDS = (
     *("demo", "purify", "mix", "merge", "extract", "convert", "scan", "evaluate"),
-    *("bench", "report", "card", "push", "verify"),
+    *("bench", "report", "card", "push", "verify", "ui", "doctor", "completion"),
 )
 
 FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
@@ -37,16 +38,17 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of all commands; each command's module adds its own."""
-    parser = Parser(
-        prog="hf-finemix",
-        description="Purify fine-tuned models that may carry a backdoor, with their clean pretrained weights.",
-        epilog="Exit status: 0 done, 1 failed, 2 bad arguments or input, 130 Ctrl-C, 143 SIGTERM.",
-    )
+    parser = Parser(prog="hf-finemix", usage="%(prog)s COMMAND [...]", formatter_class=Formatter, epilog=end())
     parser.add_argument("--version", action="version", version=f"hf-finemix {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    # The description lists the commands, in groups.
+    options = {"metavar": "COMMAND", "required": True, "help": argparse.SUPPRESS}
+    commands = parser.add_subparsers(prog=parser.prog, dest="command", **options)
     for name in COMMANDS:
         command = import_module(f".{name}", __package__).add_parser(commands)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        command.formatter_class = Formatter
+        command.epilog = with_examples(name, command.epilog)
+    parser.description = beginning({action.dest: action.help for action in commands._get_subactions()})
     return parser
 
 

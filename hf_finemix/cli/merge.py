@@ -2,6 +2,7 @@
 
 import argparse
 
+from .answers import Answer, add_json, answered
 from .console import printable
 
 
@@ -31,11 +32,18 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
         metavar="S",
         help="how much of each change to merge, from 0 to 1 (default: 1)",
     )
+    add_json(parser)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+@answered
+def run(args: argparse.Namespace) -> Answer:
+    """
+    Runs the command.
+
+    Its JSON: `output`, `pretrained` (the base that was used), `named_base` (the one that the adapter names),
+    `changed_modules` and `replaced_parameters` (how many).
+    """
     from ..adapter_models import merge_adapter
     from ..adapters import resolve_adapter
     from ..output import check_output
@@ -46,6 +54,12 @@ def run(args: argparse.Namespace) -> int:
     if named is not None and named != args.pretrained:
         print(f"The adapter names {printable(named[:200])} as its base; {printable(args.pretrained)} is used.")
     merge_adapter(adapter, args.pretrained, args.output, labels=args.labels, share=args.share)
-    print(f"Merged: {len(adapter.parts)} changed modules, {len(adapter.whole)} replaced parameters.")
-    print(f"Merged model: {args.output}")
-    return 0
+    changed, replaced = len(adapter.parts), len(adapter.whole)
+    content = {"output": args.output, "pretrained": args.pretrained, "named_base": named}
+    content |= {"changed_modules": changed, "replaced_parameters": replaced}
+
+    def show() -> None:
+        print(f"Merged: {changed} changed modules, {replaced} replaced parameters.")
+        print(f"Merged model: {args.output}")
+
+    return Answer(content, show)

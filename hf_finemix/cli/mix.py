@@ -1,17 +1,25 @@
 """`hf-finemix mix`: mixing alone, from disk to disk."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ..choices import FISHER, SELECTIONS
 from ..errors import InputError
+from .answers import Answer, add_json, answered
 from .arguments import (
     add_allow_unmatched,
     add_allow_unrelated,
     add_pretrained,
     chosen_base,
+    is_main_process,
     show_progress,
     warn_of_base,
 )
+
+
+if TYPE_CHECKING:
+    from ..mix_job import MixJob
+    from ..plan import MixReport
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -61,18 +69,24 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     add_allow_unmatched(parser)
     parser.add_argument("--resume", action="store_true", help="go on with what a killed process left behind")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
+    add_json(parser)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+@answered
+def run(args: argparse.Namespace) -> Answer | int:
+    """
+    Runs the command.
+
+    Its JSON: `output`, `mixed_scalars` and `kept_share`; with --dry-run `plan` (a [`~hf_finemix.MixReport`]) and
+    `weights` (`files` and `bytes` that would be written).
+    """
     from ..config import FineMixConfig, check_integer
     from ..crew import PeerError
     from ..loading import resolve_checkpoint
     from ..mix_job import check_ranking, prepare_mix
     from ..mix_run import check_target, mix_checkpoints
     from ..trust import is_trusted
-    from .console import show_plan
 
     if args.output is None and not args.dry_run:
         raise InputError("--output is missing; name a new folder, or use --dry-run.")
@@ -97,12 +111,11 @@ def run(args: argparse.Namespace) -> int:
         job = prepare_mix(
             suspect, base, config, args.max_shard_size, args.fisher, not args.allow_unrelated, strict=False
         )
-        show_plan(job.plan.report, base.source)
-        print(f"Of the mixed scalars a share of {config.keep_ratio} keeps the suspect's value ({config.selection}).")
-        names = job.files[0].name if len(job.files) == 1 else f"{len(job.files)} files"
-        print(f"Weights to write: {job.size / 1e9:.2f} GB in {names}.")
-        print("Nothing was changed or written.")
-        return 0
+        if args.json:
+            # People see the plan first, and then why it is refused.
+            job.plan.report.check(base.source)
+        weights = {"files": [file.name for file in job.files], "bytes": job.size}
+        return Answer({"plan": job.plan.report.to_dict(), "weights": weights}, lambda: _show_plan(job, base.source))
     try:
         report = mix_checkpoints(
             suspect,
@@ -120,8 +133,25 @@ def run(args: argparse.Namespace) -> int:
     except PeerError:
         # The process that failed says why.
         return 1
+    if args.json and not is_main_process():
+        return 0
+    content = {"output": args.output, "mixed_scalars": report.mixed_scalars, "kept_share": report.kept_share}
+    return Answer(content, lambda: _show(report, args.output))
+
+
+def _show_plan(job: "MixJob", source: str) -> None:
+    from .console import show_plan
+
+    config = job.config
+    show_plan(job.plan.report, source)
+    print(f"Of the mixed scalars a share of {config.keep_ratio} keeps the suspect's value ({config.selection}).")
+    names = job.files[0].name if len(job.files) == 1 else f"{len(job.files)} files"
+    print(f"Weights to write: {job.size / 1e9:.2f} GB in {names}.")
+    print("Nothing was changed or written.")
+
+
+def _show(report: "MixReport", output: str) -> None:
     share = report.kept_share
     kept = "none was mixed" if share is None else f"{100 * share:.2f} % kept the suspect's value"
     print(f"Mixed scalars: {report.mixed_scalars:,}, of which {kept}.")
-    print(f"Mixed model: {args.output}")
-    return 0
+    print(f"Mixed model: {output}")

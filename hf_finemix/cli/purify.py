@@ -3,11 +3,11 @@
 import argparse
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..choices import SELECTIONS
 from ..errors import InputError
+from .answers import Answer, add_json, answered
 from .arguments import (
     add_align_vocabulary,
     add_allow_unmatched,
@@ -28,8 +28,8 @@ from .arguments import (
 
 if TYPE_CHECKING:
     from ..config import FineMixConfig
-    from ..job import Job
     from ..pipeline import PurifyResult
+    from ..publishing import Published
     from ..results import Distillation, Recipe
 
     _Settings = TypeVar("_Settings", FineMixConfig, Distillation, Recipe)
@@ -106,11 +106,20 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     add_allow_unmatched(parser)
     add_align_vocabulary(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
+    add_json(parser)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+@answered
+def run(args: argparse.Namespace) -> Answer | int:
+    """
+    Runs the command.
+
+    Its JSON: `output`, `card` and `report` (paths), `evaluations` and `search` (as in the report), and `published` (as
+    the JSON of `push`, or null). With --dry-run: `plan` (a [`~hf_finemix.MixReport`]), `auto` (whether the ratio is
+    still to be chosen), `reset` (the embeddings, each with `rank`, `id`, `token` and `score`), `recipe`,
+    `distillation`, `examples` and `texts` (how many), and `max_length` (in tokens).
+    """
     check_triggers(args)
     if args.output is None and not args.dry_run:
         raise InputError("--output is missing; name a new folder, or use --dry-run.")
@@ -121,17 +130,20 @@ def run(args: argparse.Namespace) -> int:
     if args.clean_model and args.eval_data is None:
         raise InputError("--clean-model needs --eval-data, the examples to measure it on.")
 
+    from dataclasses import asdict
+
     from ..adapter_suspects import find_suspect, is_language_model
     from ..choices import AUTO
     from ..job import prepare
     from ..job_checks import check_distillation, check_kind
-    from ..loading import CARD_FILE
     from ..output import check_output
     from ..pipeline import run as run_job
     from ..publishing import check_target
     from ..recipes import full_name, read_recipe, usual_settings
     from ..trust import is_trusted
-    from .console import figures, printable, trials
+    from .console import printable
+    from .purified import content_of, plan_answer, print_result
+    from .push import print_published
 
     auto = args.keep_ratio == AUTO
     if args.output is not None:
@@ -182,22 +194,19 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         if not is_main_process():
             return 0
-        _print_plan(job, recipe, distillation, auto)
-        return 0
+        return plan_answer(job, recipe, distillation, auto, args.json)
     options = {"distillation": distillation, "auto": auto, "progress": show_progress()}
     result = run_job(job, recipe, triggers=triggers, **options)
     if not is_main_process():
         return 0
-    if result.report.search is not None:
-        print(f"{trials(result.report.search)}\n")
-    if result.report.evaluations:
-        print(f"{figures(result.report.evaluations)}\n")
-    else:
-        print("Nothing was measured; --eval-data measures the model before and after.")
-    print(f"Purified model: {args.output} (its card: {Path(args.output) / CARD_FILE})")
-    if args.push_to_hub is not None:
-        _push(result, args)
-    return 0
+    content = content_of(result, args.output)
+    if not args.json:
+        # Before it is published, which may fail.
+        print_result(result, args.output)
+    published = None if args.push_to_hub is None else _push(result, args)
+    if published is None:
+        return Answer(content, lambda: None)
+    return Answer(content | {"published": asdict(published)}, lambda: print_published(published))
 
 
 def _check_generator(args: argparse.Namespace) -> None:
@@ -224,45 +233,12 @@ def _with_options(settings: "_Settings", args: argparse.Namespace, prefix: str =
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
-def _push(result: "PurifyResult", args: argparse.Namespace) -> None:
-    from .push import print_published
-
+def _push(result: "PurifyResult", args: argparse.Namespace) -> "Published":
     try:
-        published = result.push_to_hub(args.push_to_hub, private=args.private, commit_message=args.commit_message)
+        return result.push_to_hub(args.push_to_hub, private=args.private, commit_message=args.commit_message)
     except (RuntimeError, OSError, InputError) as error:
         options = [] if args.private is None else ["--private" if args.private else "--public"]
         if args.commit_message is not None:
             options.append(f"--commit-message={args.commit_message}")
         command = shlex.join(["hf-finemix", "push", str(result.folder), args.push_to_hub, *options])
         raise RuntimeError(f"{error} The purified model is safe; `{command}` publishes it.") from error
-    print_published(published)
-
-
-def _print_plan(job: "Job", recipe: "Recipe", distillation: "Distillation", auto: bool) -> None:
-    from ..data import tokenize
-    from ..evaluation import longest_input
-    from ..generators.chat import encode
-    from ..generators.conversations import is_conversations
-    from ..job import rows_to_reset
-    from .console import printable, show_plan
-
-    longest = longest_input(recipe.max_length, job.tokenizer, job.model)
-    # Both refuse a limit that leaves no room for text.
-    (encode if is_conversations(job.clean) else tokenize)(job.clean, job.tokenizer, longest)
-    rows = rows_to_reset(job, recipe)
-    first = " ".join(printable(row.token or f"id {row.id}") for row in rows[:10])
-    show_plan(job.plan, job.pretrained.source)
-    ratio = "that is still to be chosen" if auto else f"of {job.config.keep_ratio}"
-    print(f"Of the mixed scalars a share {ratio} keeps the suspect's value ({job.config.selection}).")
-    print(f"Word embeddings to reset: {len(rows)}{', the most suspicious first: ' if rows else ''}{first}")
-    if distillation.epochs:
-        texts = len(job.clean) + (0 if job.unlabeled is None else len(job.unlabeled))
-        print(
-            f"Distillation: {texts} texts, {distillation.epochs} epochs, learning rate {distillation.learning_rate}, "
-            f"batches of {distillation.batch_size}."
-        )
-    print(
-        f"Fine-tuning: {len(job.clean)} examples, {recipe.epochs} epochs, learning rate {recipe.learning_rate}, "
-        f"batches of {recipe.batch_size}, inputs of up to {longest} tokens."
-    )
-    print("Nothing was changed or written.")

@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from .answers import Answer, add_json, answered
 from .arguments import add_hub
 
 
@@ -26,11 +27,20 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument(
         "--sign-key", metavar="PEM", help="private key of an elliptic curve, to sign the files with (extra: sign)"
     )
+    add_json(parser)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+@answered
+def run(args: argparse.Namespace) -> Answer:
+    """
+    Runs the command.
+
+    Its JSON: `repo_id`, `commit_url`, `oid`, `pr_url`, `files`, `removed` and `conversions`, as in
+    [`~hf_finemix.publishing.Published`].
+    """
+    from dataclasses import asdict
+
     from ..publishing import publish
 
     published = publish(
@@ -42,8 +52,7 @@ def run(args: argparse.Namespace) -> int:
         commit_message=args.commit_message,
         sign_key=args.sign_key,
     )
-    print_published(published, args.revision)
-    return 0
+    return Answer(asdict(published), lambda: print_published(published, args.revision))
 
 
 def print_published(published: "Published", revision: str | None = None) -> None:

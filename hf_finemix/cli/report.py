@@ -1,9 +1,10 @@
 """`hf-finemix report`: a purification as a page to look at, or a bench as tables, figures and the paper's claims."""
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
+
+from .answers import print_json
 
 
 def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -61,7 +62,7 @@ def _show_purification(args: argparse.Namespace) -> int:
     path = write_html(folder, found.title, found.report, found.manifest, found.differences)
     said = verdict(found.report)
     if args.json:
-        print(json.dumps({"report": str(path), "verdict": said, "tone": tone(found.report)}, indent=2))
+        print_json({"report": str(path), "verdict": said, "tone": tone(found.report)})
     else:
         print(f"{printable(said.replace('**', ''))}\nReport: {path}")
     return 0
@@ -82,7 +83,7 @@ def _sum_up_bench(args: argparse.Namespace) -> int:
             "missing_cells": len(results.missing),
             "report": str(written[0]),
         }
-        print(json.dumps(found, indent=2, allow_nan=False))
+        print_json(found)
         return 0
     for line in _claims(report.claims) + _averages(report.averages):
         print(line)

@@ -1,10 +1,9 @@
 """`hf-finemix scan`: what moved suspiciously in a suspect, and what its suspicious tokens do; changes nothing."""
 
 import argparse
-import json
-from typing import Any
 
 from ..choices import FINDINGS
+from .answers import Answer, answered, as_json, print_json
 from .arguments import (
     add_allow_unrelated,
     add_frequencies,
@@ -65,8 +64,9 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+@answered
+def run(args: argparse.Namespace) -> Answer:
+    """Runs the command. Its JSON: the fields of a [`~hf_finemix.ScanReport`]."""
     from ..errors import InputError
     from ..loading import resolve_checkpoint
     from ..output import check_file, replace_text
@@ -94,18 +94,13 @@ def run(args: argparse.Namespace) -> int:
         progress=show_progress(),
     )
     if target is not None:
-        replace_text(target, _json(to_sarif(report)) + "\n")
-    chosen = "json" if args.json else args.format
-    if chosen == "json":
-        print(_json(report.to_dict()))
-    elif chosen == "sarif":
-        print(_json(to_sarif(report)))
-    else:
-        print(as_text(report))
+        replace_text(target, as_json(to_sarif(report)) + "\n")
+    content = report.to_dict()
+    shown = {
+        "text": lambda: print(as_text(report)),
+        "json": lambda: print_json(content),
+        "sarif": lambda: print_json(to_sarif(report)),
+    }
     found = FINDINGS.index(report.finding)
-    return int(args.fail_on is not None and found >= FINDINGS.index(args.fail_on))
-
-
-def _json(content: dict[str, Any]) -> str:
-    # Every terminal can show ASCII; an escape of the terminal's own would be none of JSON.
-    return json.dumps(content, indent=2, allow_nan=False)
+    status = int(args.fail_on is not None and found >= FINDINGS.index(args.fail_on))
+    return Answer(content, shown[args.format or "text"], status)

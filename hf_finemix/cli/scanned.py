@@ -4,7 +4,7 @@ from ..findings import insertion_level, is_out_of_line
 from ..outliers import Outlier
 from ..printing import printable
 from ..scan_report import ScanReport, token_text
-from .console import short, table
+from .console import STYLES, paint, short, table, wrapped
 
 
 # Each tells of the backdoor as well as ten would; all are in the JSON.
@@ -29,9 +29,8 @@ def _tokens(report: ScanReport) -> str:
 def _layers(report: ScanReport) -> str:
     rows = [[item.group, f"{item.scalars:,}", f"{100 * item.relative_drift:.2f} %"] for item in report.layers]
     absent = ", ".join(printable(name) for name in report.absent)
-    return table(["group", "scalars", "drift"], rows) + (
-        f"\nWithout a pretrained counterpart: {absent}." * bool(absent)
-    )
+    without = wrapped(f"Without a pretrained counterpart: {absent}.") if absent else ""
+    return "\n".join(filter(None, (table(["group", "scalars", "drift"], rows), without)))
 
 
 def _outliers(report: ScanReport) -> str:
@@ -79,8 +78,14 @@ def _insertions(report: ScanReport) -> str:
         ]
         for item in report.insertions[:_INSERTIONS]
     ]
-    shown = table(["inserted", "id", "to label", "flips", "examples"], rows)
-    lines = [f"{printable(report.sentence(item))}." for item in report.insertions if insertion_level(item) != "low"]
+    levels = [insertion_level(item) for item in report.insertions]
+    styles = [STYLES.get(level, "") for level in levels[: len(rows)]]
+    shown = table(["inserted", "id", "to label", "flips", "examples"], rows, styles=styles)
+    lines = [
+        paint(wrapped(f"{printable(report.sentence(item))}."), STYLES[level])
+        for item, level in zip(report.insertions, levels, strict=True)
+        if level != "low"
+    ]
     return "\n".join([shown, *lines[:_INSERTIONS]])
 
 
@@ -89,7 +94,7 @@ def _finding(report: ScanReport) -> str:
     if report.insertions:
         best = report.insertions[0]
         found += f"; at best {100 * (best.flips.value or 0):.0f} % of the examples flip, of {report.texts} texts"
-    lines = [f"Finding: {report.finding} ({found})."]
+    lines = [paint(wrapped(f"Finding: {report.finding} ({found})."), STYLES.get(report.finding, "bold"))]
     if report.prominence == 0:
-        lines.append("No word embedding moved, so that the ranking of the tokens says nothing.")
-    return "\n".join([*lines, "A low finding does not prove that the model is clean."])
+        lines.append(wrapped("No word embedding moved, so that the ranking of the tokens says nothing."))
+    return "\n".join([*lines, wrapped("A low finding does not prove that the model is clean.")])

@@ -1,9 +1,9 @@
 """`hf-finemix verify`: check a purified model against its manifest, and compute its mixing again."""
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
+from .answers import Answer, add_json, answered
 from .arguments import show_progress
 
 
@@ -32,12 +32,13 @@ def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument("--public-key", metavar="PEM", help="check the signature with this public key (extra: sign)")
     parser.add_argument("--fisher", metavar="FILE", help="the Fisher information, if the model was mixed with some")
     parser.add_argument("--all", action="store_true", help="print a line for each tensor, not only where they differ")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_json(parser)
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+@answered
+def run(args: argparse.Namespace) -> Answer:
+    """Runs the command. Its JSON: the fields of a [`~hf_finemix.Verification`], and whether it `failed`."""
     from ..errors import InputError
     from ..verifying import verify
 
@@ -55,27 +56,25 @@ def run(args: argparse.Namespace) -> int:
         fisher=args.fisher,
         progress=show_progress(),
     )
-    if args.json:
-        print(json.dumps(found.to_dict() | {"failed": found.failed(args.strict)}, indent=2, allow_nan=False))
-    else:
-        _print(found, args)
-    return int(found.failed(args.strict))
+    failed = found.failed(args.strict)
+    return Answer(found.to_dict() | {"failed": failed}, lambda: _print(found, args), int(failed))
 
 
 def _print(found: "Verification", args: argparse.Namespace) -> None:
     from ..verification import DIFFERENT, NOT_AVAILABLE, SAME
-    from .console import printable
+    from .console import STYLES, paint, printable, wrapped
 
     tensors = [check for check in found.checks if check.part == "mixed tensor"]
-    for check in found.checks:
-        if check.part != "mixed tensor" or args.all or check.status == DIFFERENT:
-            note = f"  ({printable(check.note)})" if check.note else ""
-            print(f"{check.status:<13}  {check.part}: {printable(check.item)}{note}")
+    lines = [
+        (check.status, check.part, printable(check.item), printable(check.note))
+        for check in found.checks
+        if check.part != "mixed tensor" or args.all or check.status == DIFFERENT
+    ]
     for status in (SAME, DIFFERENT, NOT_AVAILABLE):
         some = [check for check in tensors if check.status == status]
         if some and not args.all:
-            note = f"  ({printable(some[0].note)})" if some[0].note else ""
-            print(f"{status:<13}  mixed tensors: {len(some)} of {len(tensors)}{note}")
+            lines.append((status, "mixed tensors", f"{len(some)} of {len(tensors)}", printable(some[0].note)))
+    _print_lines(lines)
     print()
     repeated = any(check.item == "weights" and check.status != NOT_AVAILABLE for check in found.checks)
     if found.fine_tuned and not repeated:
@@ -84,7 +83,22 @@ def _print(found: "Verification", args: argparse.Namespace) -> None:
             way = (
                 f" It moved them by {100 * found.moved:.1f} % of the distance between suspect and pretrained weights."
             )
-        print(f"What happened to the weights after the mixing is vouched for by the publisher alone.{way}")
-    print(f"Settings: {printable(found.settings)}.")
+        print(wrapped(f"What happened to the weights after the mixing is vouched for by the publisher alone.{way}"))
+    print(wrapped(f"Settings: {printable(found.settings)}."))
     words = [f"{found.count(status)} {status}" for status in (SAME, DIFFERENT, NOT_AVAILABLE)]
-    print(f"{printable(found.source)}: {', '.join(words)}.")
+    said = DIFFERENT if found.count(DIFFERENT) else NOT_AVAILABLE if found.count(NOT_AVAILABLE) else SAME
+    print(paint(f"{printable(found.source)}: {', '.join(words)}.", STYLES[said]))
+
+
+def _print_lines(lines: list[tuple[str, str, str, str]]) -> None:
+    from .console import STYLES, on_terminal, table
+
+    if on_terminal():
+        styles = [STYLES[status] for status, *_ in lines]
+        # Most often there is nothing to note.
+        count = 4 if any(note for *_, note in lines) else 3
+        header = ["status", "part", "item", "note"][:count]
+        print(table(header, [line[:count] for line in lines], left=count, styles=styles))
+        return
+    for status, part, item, note in lines:
+        print(f"{status:<13}  {part}: {item}" + (f"  ({note})" if note else ""))
