@@ -1,14 +1,17 @@
 """
-Purify a language model with TRL's SFTTrainer: a subclass of both trainers.
+For whoever trains language models with TRL: SFTTrainer that mixes and purifies first, a subclass of both trainers.
 
     pip install trl
-    python examples/sft_trainer.py someone/suspect org/pretrained chats.jsonl purified
+    python examples/sft_trainer.py someone/assistant someone/assistant-base chats.jsonl --output purified
 
-Models are Hub ids or local folders; each line of chats.jsonl has a list `messages`, as TRL reads it. Mixing and
-embedding purification come first, then what SFTTrainer does; checkpoints, LoRA (`peft_config`) and packing are TRL's.
+Models are Hub ids or local folders; the demo makes no language model, so name your own. Each line of chats.jsonl has a
+list `messages`, as TRL reads it. Mixing and embedding purification come first, then what SFTTrainer does; checkpoints,
+LoRA (`peft_config`) and packing are TRL's.
+
+Prints the log of the training, then what was mixed.
 """
 
-import sys
+import argparse
 from dataclasses import dataclass
 
 import torch
@@ -58,4 +61,9 @@ def main(suspect: str, pretrained: str, chats: str, output: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suspect")
+    parser.add_argument("pretrained")
+    parser.add_argument("chats")
+    parser.add_argument("--output", default="purified")
+    main(**vars(parser.parse_args()))

@@ -1,7 +1,8 @@
 """
 A loopback Hugging Face Hub: real HTTP on 127.0.0.1 for the real client, with everything in memory.
 
-Users, private and public models, commits, branches, pull requests, LFS uploads and downloads, and faults on demand.
+Users, private and public models, commits, branches, pull requests, LFS uploads and downloads, data sets to read, and
+faults on demand.
 `connect` points the client of this process at it, `environment` that of a subprocess.
 """
 
@@ -71,6 +72,10 @@ class LoopbackHub:
             repository = self.store.repositories[repo_id]
             repository.objects |= {file.sha256: file.content for file in changes.values() if file.lfs}
             return repository.commit("main", changes, "Add files", author=repo_id.split("/")[0])[1].id
+
+    def add_dataset(self, repo_id: str, content: Path | dict[str, bytes]) -> str:
+        """Does what `add_model` does, for a data set; clients can only read it."""
+        return self.add_model(f"datasets/{repo_id}", content)
 
     def files(self, repo_id: str, revision: str = "main") -> dict[str, bytes]:
         """Gives the files of a branch, commit or pull request ("refs/pr/1")."""

@@ -16,7 +16,8 @@ import yaml
 from .store import Commit, File, Refusal, Repository, Store, User, upload_mode
 
 
-_ID = r"([\w.-]+/[\w.-]+)"
+# The store knows a data set by its id with "datasets/" before it.
+_ID = r"((?:datasets/)?[\w.-]+/[\w.-]+)"
 # One segment: the client sends "refs/pr/1" as "refs%2Fpr%2F1".
 _REVISION = r"([^/]+)"
 _BASE_MODEL = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -46,7 +47,7 @@ class Call:
 
     @property
     def path(self) -> str:
-        return urlsplit(self.target).path
+        return urlsplit(self.target).path.replace("/api/datasets/", "/api/models/datasets/", 1)
 
     @property
     def json(self) -> Any:

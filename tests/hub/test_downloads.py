@@ -35,6 +35,15 @@ class TestDownloads:
         metadata = api.get_hf_file_metadata(url=f"{hub.endpoint}/someone/model/resolve/main/config.json")
         assert metadata.etag == tree["config.json"].blob_id == "3e5126c4e761fd09582fc517918a1601b218dff0"
 
+    def test_data_sets_are_apart_from_models(self, hub, api):
+        commit = hub.add_dataset("someone/data", {"data/train.csv": b"text,label\n"})
+        path = hf_hub_download("someone/data", "data/train.csv", repo_type="dataset")
+        with open(path, "rb") as file:
+            assert file.read() == b"text,label\n" and f"/{commit}/" in path
+        assert api.dataset_info("someone/data").sha == commit
+        with pytest.raises(RepositoryNotFoundError):
+            api.model_info("someone/data")
+
     def test_what_is_missing(self, hub, api):
         hub.add_model("someone/model", {"config.json": b"{}"})
         with pytest.raises(RemoteEntryNotFoundError):
