@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-fast test test-slow mutants lint format lock audit licenses sbom build wheel-check clean
+.PHONY: help demo demo-fast test test-slow test-browser test-ecosystem test-lowest test-newest try-wheel mutants docs
+.PHONY: lint format lock audit licenses sbom build wheel-check clean
 
 PYTHON ?= python3.11
 OUTPUT ?= demo-output
@@ -26,7 +27,7 @@ CORE_MODULES += suspect_files plain_config model_configs safetensors_header chec
 CORE := $(subst $(empty) $(empty),$(comma),$(CORE_MODULES:%=hf_finemix/%.py))
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -59,6 +60,59 @@ mutants: $(INSTALLED)  ## Test the tests of masks, mixing and embeddings on 663 
 
 test-slow: $(LARGE)  ## Run the tests that take minutes, with 500 MB of further weights
 	$(BIN)/python -m pytest -m slow
+
+# The tests, or a part of them as in TESTS=tests/test_mixing.py, in environments of their own.
+TESTS ?=
+EXTRAS := bench,dev,docs,prescan,sign,ui,wordfreq
+OWN_PIP := bin/python -m pip install --quiet --disable-pip-version-check
+
+.venv-lowest/.installed: pyproject.toml constraints.txt supply_chain/ranges.py
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(PYTHON) supply_chain/ranges.py > .venv-lowest/constraints.txt
+	.venv-lowest/$(OWN_PIP) -c .venv-lowest/constraints.txt -e '.[$(EXTRAS)]'
+	.venv-lowest/$(OWN_PIP) --no-deps $(MATERIAL)
+	@touch $@
+
+.venv-newest/.installed: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/$(OWN_PIP) -e '.[$(EXTRAS)]'
+	.venv-newest/$(OWN_PIP) --no-deps $(MATERIAL)
+	@touch $@
+
+test-lowest: .venv-lowest/.installed  ## Run the tests with the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python -m pytest --numprocesses 2 --dist worksteal $(TESTS)
+
+test-newest: .venv-newest/.installed  ## Run the tests with the newest versions that it allows (torch: 6 GB on Linux)
+	.venv-newest/bin/python -m pytest --numprocesses 2 --dist worksteal $(TESTS)
+
+# Beside the environment, which knows nothing of them; optimum-onnx needs an older transformers, and has its own.
+ECOSYSTEM := .venv/ecosystem
+ECOSYSTEM_PACKAGES := cloudpickle==3.1.3 flatbuffers==25.12.19 joblib==1.6.0 ml_dtypes==0.6.0 narwhals==2.29.0
+ECOSYSTEM_PACKAGES += onnx==1.23.2 onnx-ir==1.1.0 onnxruntime==1.32.0 onnxscript==0.7.2 scikit-learn==1.9.1
+ECOSYSTEM_PACKAGES += scipy==1.17.1 sentence-transformers==6.2.0 threadpoolctl==3.8.0
+
+.venv/.ecosystem: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(ECOSYSTEM) $(ECOSYSTEM_PACKAGES)
+	$(PYTHON) -m venv --clear .venv-optimum
+	.venv-optimum/$(OWN_PIP) onnx==1.23.2 onnxruntime==1.32.0 optimum==2.1.0 optimum-onnx==0.1.0 \
+		torch==2.13.0 transformers==4.57.6
+	@touch $@
+
+test-ecosystem: .venv/.ecosystem  ## Run the tests with ONNX, optimum and sentence-transformers (3 GB)
+	PYTHONPATH=$(CURDIR)/$(ECOSYSTEM) $(BIN)/python -m pytest -m 'slow or not slow' tests/compatibility
+
+.venv/.browser: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	@touch $@
+
+test-browser: .venv/.browser  ## Drive the report and the app in a real browser; Chromium has to be on the machine
+	$(BIN)/python -m pytest -m slow tests/browser
+
+try-wheel: build  ## Install wheel and sdist into empty environments, and purify a model with each
+	$(PYTHON) supply_chain/try_dists.py
+
+docs: $(INSTALLED)  ## Build the documentation as a site, into site/
+	$(BIN)/mkdocs build --strict
 
 lint: $(INSTALLED)  ## Check style and formatting
 	$(BIN)/ruff check .
@@ -94,4 +148,4 @@ wheel-check: $(TOOLS)  ## Build both twice, in two places, and compare the bytes
 	.tools/bin/python supply_chain/check_dists.py
 
 clean:  ## Remove the environment and everything that was built
-	rm -rf .venv .tools build dist *.egg-info .pytest_cache .ruff_cache .coverage
+	rm -rf .venv .venv-lowest .venv-newest .venv-optimum .tools build dist site *.egg-info .pytest_cache .ruff_cache .coverage

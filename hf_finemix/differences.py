@@ -1,8 +1,7 @@
-"""Examples that suspect and purified model label differently: kept beside the report, and never published."""
+"""Examples that suspect and purified model label differently: kept in the HTML report, and never published."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
@@ -10,13 +9,10 @@ from datasets import Dataset
 from .attacks.trigger import Trigger
 from .errors import InputError
 from .evaluation import Predictions
-from .output import replace_text
 from .rates import mcnemar
-from .serialization import Record, check_version, read_json, to_json
+from .serialization import Record
 
 
-DIFFERENCES_FILE = "finemix_examples.json"
-_VERSION = 1
 # How many examples are kept of each comparison, and how much of a text.
 _MOST, _LONGEST = 50, 400
 
@@ -70,28 +66,6 @@ class Differences(Record):
     """The comparisons (`tuple[Comparison, ...]`): without a trigger, then one for each trigger."""
 
     comparisons: tuple[Comparison, ...]
-
-    def save(self, folder: Path) -> None:
-        """Writes them into a folder."""
-        replace_text(folder / DIFFERENCES_FILE, to_json({"examples_version": _VERSION} | self.to_dict()))
-
-
-def load_differences(folder: Path) -> Differences | None:
-    """
-    Reads what [`Differences.save`] wrote, as any file of a stranger; `None` if there is none.
-
-    Raises:
-        InputError: If it is damaged.
-    """
-    if not (folder / DIFFERENCES_FILE).is_file():
-        return None
-    return read_json(folder / DIFFERENCES_FILE, _from_dict)
-
-
-def _from_dict(data: dict) -> Differences:
-    fields = dict(data)
-    check_version(fields.pop("examples_version", None), _VERSION)
-    return Differences.from_dict(fields)
 
 
 def compare_predictions(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .card import DefenseCard, read_card, update_card
 from .hashes import FileRecord, describe_files
+from .html_report.parts import HTML_FILE
 from .loading import CARD_FILE, CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, index_shards
 from .manifest import MANIFEST_FILE, Manifest, load_manifest
 from .output import replace_text, replaced_file
@@ -18,6 +19,8 @@ from .serialization import to_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from .differences import Differences
 
 
 def saved_files(folder: Path) -> set[str]:
@@ -35,10 +38,17 @@ def saved_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> set[s
 
 
 def write_evidence(
-    folder: Path, card: DefenseCard, manifest: Manifest, files: Iterable[str], known: Iterable[FileRecord] = ()
+    folder: Path,
+    card: DefenseCard,
+    manifest: Manifest,
+    files: Iterable[str],
+    known: Iterable[FileRecord] = (),
+    *,
+    page: bool = True,
+    differences: "Differences | None" = None,
 ) -> Manifest:
     """
-    Writes report, card and manifest into a folder that holds the model.
+    Writes report, card, page and manifest into a folder that holds the model.
 
     A card that lies there already keeps its owner's own parts.
 
@@ -48,6 +58,8 @@ def write_evidence(
         manifest ([`~hf_finemix.manifest.Manifest`]): The manifest but for its outputs.
         files (`Iterable[str]`): The files of model and tokenizer.
         known (`Iterable[FileRecord]`, *optional*): Those of them that need not be read for their records.
+        page (`bool`, *optional*, defaults to `True`): Whether to write the report as a page, too.
+        differences ([`~hf_finemix.differences.Differences`], *optional*): Examples that changed, for the page.
 
     Returns:
         [`~hf_finemix.manifest.Manifest`]: The manifest as it was written.
@@ -62,8 +74,27 @@ def write_evidence(
     records = {record.name: record for record in known}
     outputs = describe_files(folder, {*files, *figures, REPORT_FILE, CARD_FILE} - records.keys())
     manifest = manifest.with_outputs([*outputs, *records.values()], seal)
+    if page:
+        from .html_report.page import write_html
+
+        path = write_html(folder, card.title, card.report, manifest, differences)
+        manifest = _with_output(manifest, path.name, path.read_bytes())
     manifest.save(folder)
     return manifest
+
+
+def rewrite_page(folder: Path, text: str, manifest: Manifest) -> None:
+    """Replaces the page of a folder, or adds one, and brings its entry in the manifest up to date."""
+    changed = _with_output(manifest, HTML_FILE, text.encode())
+    paths = [folder / name for name in (HTML_FILE, MANIFEST_FILE)]
+    with _both_or_none(paths), replaced_file(folder / MANIFEST_FILE) as staging:
+        staging.write_text(to_json(changed.to_dict()), encoding="utf-8")
+        replace_text(folder / HTML_FILE, text)
+
+
+def _with_output(manifest: Manifest, name: str, content: bytes) -> Manifest:
+    record = FileRecord(name, len(content), hashlib.sha256(content).hexdigest())
+    return manifest.with_outputs([*(file for file in manifest.outputs if file.name != name), record], manifest.card)
 
 
 def rewrite_card(folder: Path, card: DefenseCard) -> Path:

@@ -5,7 +5,6 @@ from transformers import PreTrainedModel
 from .card import DefenseCard
 from .differences import Differences
 from .evidence import saved_files, saved_tokenizer, write_evidence
-from .html_report.page import write_html
 from .job import Job
 from .loading import quiet_loading
 from .manifest import Manifest
@@ -41,7 +40,4 @@ def write_job(
             path.parent.mkdir()
             path.write_bytes(figure)
         tokenizer_files = saved_tokenizer(job.tokenizer, folder)
-        manifest = write_evidence(folder, card, manifest, saved_files(folder) | tokenizer_files)
-        if differences is not None:
-            differences.save(folder)
-        write_html(folder, card.title, card.report, manifest, differences)
+        write_evidence(folder, card, manifest, saved_files(folder) | tokenizer_files, differences=differences)

@@ -79,7 +79,7 @@ def write_beside(folder: Path, job: MixJob, report: MixReport, hashes: Mapping[s
     manifest = Manifest.of(record, *sources, _tensors(plan, hashes), None)
     known = [FileRecord(file.name, file.size, hashes.get(f"output:{file.name}")) for file in files]
     replace_text(folder / CONFIG_FILE, to_json(mixed_config(suspect, report.config, pretrained.label)))
-    write_evidence(folder, DefenseCard(record, title), manifest, {*names, CONFIG_FILE}, known)
+    write_evidence(folder, DefenseCard(record, title), manifest, {*names, CONFIG_FILE}, known, page=False)
 
 
 def mixed_config(suspect: Checkpoint, config: FineMixConfig, pretrained: str) -> dict[str, Any]:

@@ -161,7 +161,8 @@ class FineMixMixin:
             known = self._provenance
             manifest = Manifest.of(report, sources.suspect, sources.pretrained, known.tensors, known.frequencies)
             card = DefenseCard(report, repo_id.split("/")[-1], None, license, language, listed(tags))
-            write_evidence(folder, card, manifest, files)
+            # Nobody looks into this folder; `hf-finemix report` makes a page of what is published.
+            write_evidence(folder, card, manifest, files, page=False)
             return publish(folder, repo_id, **options)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from .errors import InputError
 from .hashes import FileRecord, sha256_file
+from .html_report.parts import HTML_FILE
 from .loading import CARD_FILE, CONFIG_FILE, INDEX_FILE, TOKENIZER_FILES, WEIGHTS_FILE
 from .manifest import MANIFEST_FILE, Manifest
 
@@ -72,7 +73,7 @@ def check_files(folder: Path, manifest: Manifest, token: str) -> None:
     """
     Checks that a folder is fit to be published: whole, unchanged since it was made, no pickle, no token.
 
-    The card may have been changed: its owner's parts are kept, ours is rendered again.
+    The card may have been changed: its owner's parts are kept, ours is rendered again, as is the whole page.
 
     Args:
         folder (`Path`): The output folder.
@@ -86,7 +87,8 @@ def check_files(folder: Path, manifest: Manifest, token: str) -> None:
     if CONFIG_FILE not in names or not names & {WEIGHTS_FILE, INDEX_FILE}:
         raise InputError(f"{str(folder)!r} has a manifest that lists no model; make the folder anew.")
     for file in manifest.outputs:
-        check_file(folder, file, token.encode())
+        if file.name != HTML_FILE:
+            check_file(folder, file, token.encode())
     if holds_token(folder / MANIFEST_FILE, token.encode()):
         raise InputError(
             f"{MANIFEST_FILE} in {str(folder)!r} holds a token of the Hub; remove it, and revoke the token."

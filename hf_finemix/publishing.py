@@ -19,6 +19,7 @@ from .card import DefenseCard, read_card, update_card
 from .card_merge import card_title, merge_cards, seal, split_card
 from .errors import InputError
 from .hashes import FileRecord
+from .html_report.page import HTML_FILE, render_html
 from .hub_errors import hub_errors, retried
 from .licenses import common_license, license_id
 from .loading import CARD_FILE
@@ -199,10 +200,13 @@ class _Push:
 
     def additions(self, text: str, keys: tuple[str, ...]) -> list[CommitOperationAdd]:
         """Returns all files of the model, with the card as it is to be."""
-        content = text.encode()
-        card = FileRecord(CARD_FILE, len(content), hashlib.sha256(content).hexdigest())
-        others = [file for file in self.manifest.outputs if file.name != CARD_FILE]
-        whole = self.manifest.with_outputs([*others, card], seal(text, keys))
+        others = [file for file in self.manifest.outputs if file.name not in (CARD_FILE, HTML_FILE)]
+        written = {CARD_FILE: text.encode()}
+        if len(others) + 1 < len(self.manifest.outputs):
+            # Without the examples, which are texts of the user's.
+            written[HTML_FILE] = render_html(self.card.title, self.card.report, self.manifest).encode()
+        made = [FileRecord(name, len(item), hashlib.sha256(item).hexdigest()) for name, item in written.items()]
+        whole = self.manifest.with_outputs([*others, *made], seal(text, keys))
         additions = [CommitOperationAdd(file.name, str(self.folder / file.name)) for file in others]
         for addition, file in zip(additions, others, strict=True):
             # What is uploaded is what was read here; it must be what was checked before.
@@ -210,7 +214,7 @@ class _Push:
                 raise InputError(
                     f"{file.name} in {str(self.folder)!r} changes while it is published; make the folder anew."
                 )
-        written = {CARD_FILE: content, MANIFEST_FILE: to_json(whole.to_dict()).encode()}
+        written[MANIFEST_FILE] = to_json(whole.to_dict()).encode()
         if self.sign_key is not None:
             written[SIGNATURE_FILE] = self.signature({file.name: self.folder / file.name for file in others} | written)
         return [*additions, *(CommitOperationAdd(name, item) for name, item in written.items())]

@@ -19,7 +19,6 @@ from .card import DefenseCard
 from .card_metadata import TAGS, listed
 from .errors import InputError
 from .evidence import saved_files, saved_tokenizer, write_evidence
-from .html_report.page import write_html
 from .hub_errors import hub_errors, retried
 from .job_report import trainer_report
 from .loading import Checkpoint, resolve_checkpoint
@@ -181,8 +180,7 @@ class FineMixTrainer(Trainer):
         processor = self.processing_class if self.processing_class is not None else self._tokenizer
         if processor is not None:
             files |= saved_tokenizer(processor, folder)
-        manifest = write_evidence(folder, card, manifest, files)
-        write_html(folder, title, report, manifest)
+        write_evidence(folder, card, manifest, files)
 
     def push_to_hub(
         self,

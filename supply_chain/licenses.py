@@ -11,6 +11,7 @@ from lock import CUDA, LOCK, ROOT, entries
 
 
 PAGE = ROOT / "docs" / "licenses.md"
+NEWEST = "3.14"
 # Their metadata say nothing or something else; read in the licence file inside the package of that version.
 READ_BY_HAND = {
     ("locate", "1.1.1"): "MIT",
@@ -44,6 +45,8 @@ def metadata(path: Path) -> dict[str, dict]:
         requirements, report = Path(folder, "requirements.txt"), Path(folder, "report.json")
         requirements.write_text(everywhere, encoding="utf-8")
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet"]
+        # Some are for a Python that is newer than this one.
+        command += ["--python-version", NEWEST, "--only-binary", ":all:", "--target", folder]
         command += ["--require-hashes", "--requirement", str(requirements), "--report", str(report)]
         subprocess.run(command, check=True)
         found = json.loads(report.read_text(encoding="utf-8"))["install"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("bench", "sign", "wordfreq")
+EXTRAS = ("bench", "prescan", "sign", "ui", "wordfreq")
 # What only PyPI's torch for Linux asks for.
 CUDA = re.compile(r"cuda-|nvidia-|triton$")
 # uv also looks at WebAssembly, where torch does not exist.
@@ -16,7 +16,7 @@ LEFT_OUT = ("httpx2-jsfetch",)
 LOCK, CPU_LOCK = ROOT / "requirements.lock", ROOT / "requirements-cpu.lock"
 TOOLS_LOCK = ROOT / "supply_chain" / "tools.lock"
 LOCK_HEADER = """\
-# What hf-finemix[bench,sign,wordfreq] needs, for Python 3.11 or later on Linux, macOS and Windows.
+# What hf-finemix[bench,prescan,sign,ui,wordfreq] needs, for Python 3.11 or later on Linux, macOS and Windows.
 #   pip install --require-hashes -r requirements.lock
 #   pip install --no-deps hf-finemix
 # On Linux torch is PyPI's CUDA build, with the libraries that it needs; requirements-cpu.lock is without.

@@ -18,7 +18,8 @@ from .models import make
 TOKEN = "hf_" + "A1b2C3d4" * 4 + "Zz"
 EVIDENCE = {"README.md", "finemix_report.json", "finemix_manifest.json"}
 TOKENIZER = {"tokenizer.json", "tokenizer_config.json"}
-FILES = {"config.json", "model.safetensors"} | TOKENIZER | EVIDENCE
+PAGE = {"finemix_report.html"}
+FILES = {"config.json", "model.safetensors"} | TOKENIZER | EVIDENCE | PAGE
 STOCK_CARD = b"---\nlicense: apache-2.0\nlanguage: en\ntags:\n- mine\n---\n# Old model\n\nHow it was trained.\n"
 
 

@@ -1,13 +1,11 @@
-"""Examples that two models label differently: which are kept, how they are counted, what a file may hold."""
-
-import json
+"""Examples that two models label differently: which are kept, and how they are counted."""
 
 import numpy as np
 import pytest
 from datasets import Dataset
 
 from hf_finemix import InputError, Trigger
-from hf_finemix.differences import DIFFERENCES_FILE, Difference, compare_predictions, load_differences
+from hf_finemix.differences import Difference, compare_predictions
 from hf_finemix.evaluation import Predictions
 from hf_finemix.rates import Rate
 from hf_finemix.report import Evaluation
@@ -59,29 +57,3 @@ def test_many_and_long_ones_are_cut_but_counted():
 def test_predictions_of_other_examples_are_refused(after):
     with pytest.raises(InputError, match="not of the same examples and triggers"):
         compare(predicted([0, 1, 0, 1], [0, 1]), after)
-
-
-def test_file_gives_back_what_was_written(tmp_path):
-    found = compare(predicted([0, 1, 1, 1], [1, 1]), predicted([0, 0, 0, 1], [0, 1]))
-    assert load_differences(tmp_path) is None
-    found.save(tmp_path)
-    assert load_differences(tmp_path) == found
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda data: data.update(examples_version=2),
-        lambda data: data.update(more=1),
-        lambda data: data["comparisons"][0].update(examples="many"),
-        lambda data: data.pop("comparisons"),
-    ],
-)
-def test_damaged_file_is_named(tmp_path, change):
-    compare(predicted([0, 1, 1, 1], [1, 1]), predicted([0, 0, 0, 1], [0, 1])).save(tmp_path)
-    path = tmp_path / DIFFERENCES_FILE
-    data = json.loads(path.read_text())
-    change(data)
-    path.write_text(json.dumps(data))
-    with pytest.raises(InputError, match=DIFFERENCES_FILE):
-        load_differences(tmp_path)

@@ -15,7 +15,7 @@ from hf_finemix.verifying import verify
 
 from .hub import LoopbackHub, connect
 from .models import same, values
-from .purified import EVIDENCE, FILES, STOCK_CARD, TOKEN, TOKENIZER, one_line
+from .purified import EVIDENCE, FILES, PAGE, STOCK_CARD, TOKEN, TOKENIZER, one_line
 
 
 CONFIG = FineMixConfig(keep_ratio=0.4, purify_top_k=3, seed=2)
@@ -60,7 +60,7 @@ def test_one_commit_of_the_original_architecture(mixed, tokenizer, hub, tmp_path
     published = mixed.push_to_hub("me/purified", tokenizer=tokenizer, private=True, commit_message="Here it is")
     newest, _ = hub.commits("me/purified")
     assert (newest.id, newest.title) == (published.oid, "Here it is")
-    assert set(newest.changed) == set(published.files) == FILES
+    assert set(newest.changed) == set(published.files) == FILES - PAGE
     assert hub.store.repositories["me/purified"].private
     assert json.loads(hub.files("me/purified")["config.json"])["architectures"] == ["BertForSequenceClassification"]
     again = AutoModelForSequenceClassification.from_pretrained("me/purified")
@@ -79,7 +79,7 @@ def test_model_stays_as_it_was_and_can_be_published_again(mixed, hub):
 
 def test_without_a_tokenizer_none_is_published(mixed, hub):
     mixed.push_to_hub("me/purified")
-    assert hub.files("me/purified").keys() == FILES - TOKENIZER | {".gitattributes"}
+    assert hub.files("me/purified").keys() == FILES - PAGE - TOKENIZER | {".gitattributes"}
 
 
 def test_shards(mixed, hub):

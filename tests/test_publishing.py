@@ -24,7 +24,7 @@ from hf_finemix.results import load_report
 from hf_finemix.verifying import verify
 
 from .hub import LoopbackHub, connect
-from .purified import FILES, STOCK_CARD, TOKEN, TOKENIZER, one_line, read
+from .purified import FILES, PAGE, STOCK_CARD, TOKEN, TOKENIZER, one_line, read
 
 
 @pytest.fixture
@@ -52,7 +52,8 @@ class TestCommit:
         assert files.keys() == FILES | {".gitattributes"}
         assert (commit.parent, set(commit.changed), commit.deleted) == (first.id, FILES, ())
         assert commit.title == "Add a model purified with hf-finemix"
-        for name in FILES - {"README.md", "finemix_manifest.json"}:
+        # Card and page have the name of the repository, the page not the texts; the manifest has their hashes.
+        for name in FILES - PAGE - {"README.md", "finemix_manifest.json"}:
             assert files[name] == before[name], name
         assert read(folder) == before
         assert (published.repo_id, published.oid, published.pr_url) == ("me/purified", commit.id, None)

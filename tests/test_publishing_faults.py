@@ -275,7 +275,7 @@ class TestCommandLine:
         result = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
         assert (result.returncode, result.stderr) == (0, "")
         url = f"{hub.endpoint}/me/purified/commit/{hub.commits('me/purified')[0].id}"
-        assert f"Published 7 files: {url}\n" in result.stdout and "hf-finemix verify me/purified\n" in result.stdout
+        assert f"Published 8 files: {url}\n" in result.stdout and "hf-finemix verify me/purified\n" in result.stdout
         assert ": pytorch_model.bin\n" in result.stdout
 
     @pytest.mark.parametrize("fault", ["wrong token", "read-only token", "foreign namespace", "offline"])

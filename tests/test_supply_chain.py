@@ -13,10 +13,10 @@ from packaging.utils import canonicalize_name
 
 
 ROOT = Path(__file__).parent.parent
-EXTRAS = ("bench", "sign", "wordfreq")
+EXTRAS = ("bench", "prescan", "sign", "ui", "wordfreq")
 LOCKS = ["requirements.lock", "requirements-cpu.lock", "supply_chain/tools.lock"]
-# Not in constraints.txt: what torch asks of pip's own environment, and what is for Windows alone.
-UNCONSTRAINED = {"colorama", "setuptools"}
+# Not in constraints.txt: what torch asks of pip's own environment, and what is for Windows or a later Python alone.
+UNCONSTRAINED = {"audioop-lts", "colorama", "setuptools"}
 CUDA = ("cuda-", "nvidia-", "triton")
 
 

@@ -23,7 +23,7 @@ from hf_finemix.verifying import verify
 
 from .hub import LoopbackHub, connect, environment
 from .models import same, values
-from .purified import EVIDENCE, FILES, STOCK_CARD, TOKEN, one_line, read
+from .purified import EVIDENCE, FILES, PAGE, STOCK_CARD, TOKEN, one_line, read
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def test_inputs_in_folders_are_named_without_their_paths(loaded, push, hub, work
     for part, name in (("suspect", "suspect"), ("pretrained", "base")):
         found = manifest_on(hub)["inputs"][part]
         assert (found["name"], found["repo_id"], found["commit"]) == (name, None, None)
-        assert {file["name"] for file in found["files"]} == FILES - EVIDENCE
+        assert {file["name"] for file in found["files"]} == FILES - EVIDENCE - PAGE
     assert "| suspect | suspect (not from the Hub) |" in hub.files("me/purified")["README.md"].decode()
 
 

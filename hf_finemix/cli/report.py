@@ -43,9 +43,10 @@ def run(args: argparse.Namespace) -> int:
 def _show_purification(args: argparse.Namespace) -> int:
     from ..card_sections import tone, verdict
     from ..errors import InputError
-    from ..html_report.page import HTML_FILE, write_html
+    from ..evidence import rewrite_page
+    from ..html_report.page import HTML_FILE, render_html
     from ..html_report.sources import find_evidence
-    from ..output import check_file
+    from ..output import check_file, replace_text
     from .console import printable
 
     folder = Path(args.output or args.folder).expanduser()
@@ -58,8 +59,12 @@ def _show_purification(args: argparse.Namespace) -> int:
     # A folder that is not there yet is to be made in one that is.
     check_file(folder / HTML_FILE if folder.is_dir() else folder, "--output" if args.output else "DIR")
     found = find_evidence(args.folder)
-    folder.mkdir(exist_ok=True)
-    path = write_html(folder, found.title, found.report, found.manifest, found.differences)
+    path, text = folder / HTML_FILE, render_html(found.title, found.report, found.manifest, found.differences)
+    if found.folder is not None and folder.is_dir() and folder.samefile(found.folder):
+        rewrite_page(folder, text, found.manifest)
+    else:
+        folder.mkdir(exist_ok=True)
+        replace_text(path, text)
     said = verdict(found.report)
     if args.json:
         print_json({"report": str(path), "verdict": said, "tone": tone(found.report)})

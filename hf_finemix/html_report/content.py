@@ -8,6 +8,7 @@ from .. import card_figures, card_sections
 from ..card_recipe import recipe_code, recipe_yaml
 from ..differences import Comparison, Differences
 from ..insertion import Insertion
+from ..loading import CARD_FILE
 from ..manifest import Manifest, SourceRecord
 from ..markdown import source
 from ..plan import COPIED, KEPT, REFUSED, MixReport
@@ -16,7 +17,7 @@ from ..rates import Rate
 from ..results import PurificationReport
 from . import charts
 from .markup import to_html
-from .parts import Section, Table, limited
+from .parts import HTML_FILE, Section, Table, limited
 
 
 def make_sections(
@@ -56,7 +57,7 @@ def _figures(report: PurificationReport) -> Section:
 def _examples(report: PurificationReport, differences: Differences | None) -> Section | None:
     if differences is None:
         return None
-    text = "These texts are in this file and beside it; publishing the model leaves them where they are."
+    text = "These texts are in this file alone: the page that is published with the model does not have them."
     tables = tuple(_changed(report, each) for each in differences.comparisons)
     return Section("examples", "Examples whose label changed", to_html(text), tables=tables)
 
@@ -188,7 +189,9 @@ def _lineage(report: PurificationReport, manifest: Manifest) -> Section:
     versions = tuple((printable(name), printable(number)) for name, number in report.environment.items())
     header = ("part", "file", "bytes", "sha256")
     rows = [*_files("suspect", manifest.suspect), *_files("pretrained", manifest.pretrained)]
-    rows += _files("output", SourceRecord("output", files=manifest.outputs))
+    # What can be rendered again, this page among it, is in the manifest alone.
+    outputs = tuple(file for file in manifest.outputs if file.name not in (CARD_FILE, HTML_FILE))
+    rows += _files("output", SourceRecord("output", files=outputs))
     tables = (
         limited("Files that went in, and that came out", header, tuple(rows)),
         limited("Versions", ("package", "version"), versions),

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import json
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,16 +13,19 @@ from markupsafe import Markup
 from .._version import __version__
 from ..card_sections import tone, verdict
 from ..differences import Differences
+from ..errors import InputError, reason
 from ..manifest import Manifest
 from ..output import replace_text
 from ..printing import printable
 from ..results import PurificationReport
 from .content import make_sections
 from .markup import to_html
-from .parts import Cell
+from .parts import HTML_FILE, Cell
 
 
-HTML_FILE = "finemix_report.html"
+# A page of the largest report stays far below.
+_LARGEST = 1 << 26
+_DATA = re.compile(r'<script type="application/json" id="changed">(.*?)</script>', re.DOTALL)
 
 
 def render_html(
@@ -57,6 +62,7 @@ def render_html(
         "form-action 'none'",
         style=Markup(_asset("report.css")),
         script=Markup(script),
+        data=None if differences is None else Markup(_as_data(differences)),
         is_number=lambda value: isinstance(value, (int, float)),
     )
 
@@ -77,6 +83,30 @@ def write_html(
     path = folder / HTML_FILE
     replace_text(path, render_html(title, report, manifest, differences))
     return path
+
+
+def read_differences(folder: Path) -> Differences | None:
+    """
+    Reads the examples that a page holds, as any file of a stranger; `None` if there is no page, or it holds none.
+
+    Raises:
+        InputError: If the page is damaged.
+    """
+    path = folder / HTML_FILE
+    if not path.is_file():
+        return None
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise ValueError("it is too large")
+        found = _DATA.search(path.read_text(encoding="utf-8"))
+        return None if found is None else Differences.from_dict(json.loads(found[1]))
+    except (ValueError, TypeError, OSError, RecursionError) as error:
+        raise InputError(f"{str(path)!r} is damaged ({reason(error, 120)}); remove it.") from None
+
+
+def _as_data(differences: Differences) -> str:
+    # Nothing in it can end the element that it stands in.
+    return json.dumps(differences.to_dict(), allow_nan=False).replace("<", "\\u003c")
 
 
 def _asset(name: str) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 
+HTML_FILE = "finemix_report.html"
+
 # A large model has thousands of tensors, a stranger's report may claim millions.
 _MOST_ROWS = 5000
 _LONG = 12

@@ -4,10 +4,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..differences import Differences, load_differences
+from ..differences import Differences
 from ..loading import CARD_FILE, download_errors, split_hub_id
 from ..manifest import MANIFEST_FILE, Manifest, load_manifest
 from ..results import REPORT_FILE, PurificationReport, load_report
+from .page import read_differences
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def find_evidence(source: str | Path) -> Evidence:
     folder = Path(os.path.expanduser(source))
     if str(source) and os.path.isdir(folder):
         title = _card_title(folder) or folder.absolute().name
-        return Evidence(title, folder, load_report(folder), load_manifest(folder), load_differences(folder))
+        return Evidence(title, folder, load_report(folder), load_manifest(folder), read_differences(folder))
     from huggingface_hub import HfApi, hf_hub_download
 
     repo_id, revision = split_hub_id(source, "DIR")

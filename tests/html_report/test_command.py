@@ -5,13 +5,14 @@ import json
 import pytest
 
 from hf_finemix.cli.main import main
-from hf_finemix.differences import DIFFERENCES_FILE
-from hf_finemix.html_report.page import HTML_FILE
-from hf_finemix.manifest import MANIFEST_FILE
-from hf_finemix.results import REPORT_FILE
+from hf_finemix.evidence import rewrite_page
+from hf_finemix.html_report.page import HTML_FILE, render_html
+from hf_finemix.manifest import MANIFEST_FILE, load_manifest
+from hf_finemix.results import REPORT_FILE, load_report
 
 from ..hub.conftest import api, hub, waits  # noqa: F401 - fixtures
 from .pages import Page
+from .test_page import DIFFERENCES
 
 
 def run(capsys, *arguments):
@@ -26,14 +27,6 @@ def test_purification_leaves_a_page_beside_the_card(folder):
     assert {"figures", "examples", "drift", "tokens", "plan"} <= sections
 
 
-def test_page_is_made_again(folder, capsys):
-    before = (folder / HTML_FILE).read_bytes()
-    (folder / HTML_FILE).unlink()
-    status, out, _ = run(capsys, folder)
-    assert status == 0 and out.endswith(f"Report: {folder / HTML_FILE}\n")
-    assert (folder / HTML_FILE).read_bytes().replace(b"out", b"") == before.replace(b"out", b"")
-
-
 def test_other_folder_and_json(folder, tmp_path, capsys):
     before = (folder / HTML_FILE).read_bytes()
     status, out, err = run(capsys, folder, "--output", tmp_path / "new", "--json")
@@ -43,31 +36,68 @@ def test_other_folder_and_json(folder, tmp_path, capsys):
     assert (tmp_path / "new" / HTML_FILE).is_file() and (folder / HTML_FILE).read_bytes() == before
 
 
-def test_without_changed_examples_the_rest_is_there(folder, capsys):
-    (folder / DIFFERENCES_FILE).unlink()
+def test_page_is_made_again_with_its_entry_in_the_manifest(folder, capsys):
+    before = {name: (folder / name).read_bytes() for name in (HTML_FILE, MANIFEST_FILE)}
+    (folder / HTML_FILE).write_text(changed_by_hand(before[HTML_FILE]), encoding="utf-8")
+    assert main(["verify", str(folder), "--json"]) == 1
     assert run(capsys, folder)[0] == 0
-    sections = [a["id"] for a in Page((folder / HTML_FILE).read_text(encoding="utf-8")).all("section")]
-    assert "examples" not in sections and "figures" in sections
+    assert {name: (folder / name).read_bytes() for name in before} == before
 
 
-def test_published_model_has_a_page_for_everybody_without_the_texts(folder, tmp_path, capsys, hub, waits):  # noqa: F811
+def changed_by_hand(page):
+    return page.decode().replace("</h1>", "!</h1>")
+
+
+def test_examples_survive_and_go_with_the_page(folder, capsys):
+    assert 'id="examples"' in (folder / HTML_FILE).read_text(encoding="utf-8")
+    (folder / HTML_FILE).unlink()
+    assert run(capsys, folder)[0] == 0
+    text = (folder / HTML_FILE).read_text(encoding="utf-8")
+    assert 'id="examples"' not in text and 'id="figures"' in text
+
+
+def test_mixed_folder_has_no_page_until_it_is_asked_for(workplace, capsys):
+    arguments = ["mix", str(workplace.suspect), "--pretrained", str(workplace.base), "--keep-ratio", "0.3"]
+    assert main([*arguments, "--output", str(workplace.output)]) == 0
+    assert not (workplace.output / HTML_FILE).exists()
+    capsys.readouterr()
+    assert run(capsys, workplace.output)[0] == 0
+    assert HTML_FILE in {file.name for file in load_manifest(workplace.output).outputs}
+
+
+def test_published_page_does_not_hold_the_texts(folder, tmp_path, capsys, hub, waits):  # noqa: F811
+    secret, known = "a fine film", load_manifest(folder)
+    rewrite_page(folder, render_html("out", load_report(folder), known, DIFFERENCES), known)
+    assert secret in (folder / HTML_FILE).read_text(encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert main(["push", str(folder), "me/purified"]) == 0
-    assert not {HTML_FILE, DIFFERENCES_FILE} & hub.files("me/purified").keys()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    published = hub.files("me/purified")
+    page = published[HTML_FILE].decode()
+    assert secret not in page and 'id="examples"' not in page and 'id="figures"' in page
+    assert main(["verify", "me/purified"]) == 0
     capsys.readouterr()
     status, _, _ = run(capsys, "me/purified", "--output", tmp_path / "page")
     text = (tmp_path / "page" / HTML_FILE).read_text(encoding="utf-8")
-    assert status == 0 and "me/purified" in Page(text).said and 'id="examples"' not in text
-    # No more than it needs is fetched.
-    assert list((tmp_path / "home").rglob(REPORT_FILE)) and not list((tmp_path / "home").rglob("*.safetensors"))
+    assert status == 0 and "me/purified" in Page(text).said and secret not in text
 
 
-@pytest.mark.parametrize("name", [REPORT_FILE, MANIFEST_FILE, DIFFERENCES_FILE])
+@pytest.mark.parametrize("name", [REPORT_FILE, MANIFEST_FILE])
 def test_damaged_file_is_named_and_nothing_is_replaced(folder, capsys, name):
     before = (folder / HTML_FILE).read_bytes()
     (folder / name).write_text("{")
     status, out, err = run(capsys, folder)
     assert (status, out, err.count("\n")) == (2, "", 1) and name in err
     assert (folder / HTML_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"comparisons": [{"trigger": 1}]}', '{"comparisons": [], "x": 1}'])
+def test_damaged_examples_are_named(folder, capsys, content):
+    text = f'<script type="application/json" id="changed">{content}</script>'
+    (folder / HTML_FILE).write_text(text)
+    status, out, err = run(capsys, folder)
+    assert (status, out, err.count("\n")) == (2, "", 1) and HTML_FILE in err and "remove it" in err
+    assert (folder / HTML_FILE).read_text() == text
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ..files import SHORT, run
 RECIPE = Recipe(epochs=1, learning_rate=1e-4, batch_size=4, max_length=32, frequencies="vocabulary", seed=0)
 CONFIG = FineMixConfig(purify_top_k=5)
 INPUTS = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-OUTPUTS = ("README.md", "finemix_report.json", *INPUTS)
+OUTPUTS = ("README.md", "finemix_report.html", "finemix_report.json", *INPUTS)
 TENSORS = 23
 
 

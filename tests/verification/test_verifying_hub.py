@@ -26,6 +26,7 @@ TENSORS = 39
 OUTPUTS = {
     "README.md",
     "config.json",
+    "finemix_report.html",
     "finemix_report.json",
     "model.safetensors",
     "tokenizer.json",
