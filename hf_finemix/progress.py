@@ -71,7 +71,12 @@ class Bar:
         if show:
             draw = _on_terminal if sys.stderr.isatty() else _elsewhere
             self._draw = self._open.enter_context(draw(self.total, self.name, leave, is_bytes))
-        self._tell()
+        try:
+            self._tell()
+        except BaseException:
+            # A listener ends the work; nobody leaves the block then.
+            self._open.close()
+            raise
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

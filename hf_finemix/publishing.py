@@ -101,8 +101,10 @@ def publish(
     api = HfApi(token=token)
     manifest, report, local_card = load_manifest(folder), load_report(folder), read_card(folder)
     check_files(folder, manifest, token or get_token() or "")
-    # A card that cannot be updated is noticed before a repository is made, whose full name the right one needs.
+    # What cannot be rendered is noticed before a repository is made, whose full name the right card and page need.
     update_card(DefenseCard(report, folder.absolute().name), local_card)
+    if any(file.name == HTML_FILE for file in manifest.outputs):
+        render_html(folder.absolute().name, report, manifest)
     repo_id = _open_repository(api, repo_id, private, create_pr, revision)
     named = card_title(local_card) if local_card is not None else None
     title = repo_id.split("/")[-1] if named in (None, folder.absolute().name) else named

@@ -150,3 +150,7 @@ class ScannedGroup(Record):
     group: str
     scalars: int
     relative_drift: float
+
+    def __post_init__(self):
+        if self.scalars < 0 or not self.relative_drift >= 0:
+            raise ValueError(f"the drift of {self.group!r} is {self.relative_drift!r} of {self.scalars} scalars")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -79,6 +80,8 @@ def on_terminal(
     environment |= {"TERM": "xterm-256color"} | variables
     out = subprocess.PIPE if piped else terminal
     options = {"stdin": terminal, "stdout": out, "stderr": terminal, "env": environment}
+    # Ctrl-C is off in what a shell starts in the background, tests included.
+    options["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(command, **options) as process:
         os.close(terminal)
         raw = b""

@@ -229,6 +229,7 @@ def process(place, *more, **changed):
     return [sys.executable, "-m", "hf_finemix.cli.main", *place.arguments(*more, **changed)]
 
 
+@pytest.mark.slow
 def test_a_log_has_no_progress_bar(workplace, texts):
     command = process(workplace, "--distillation-epochs=1", "--keep-ratio=auto", unlabeled_data=texts)
     done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -264,7 +264,9 @@ def test_a_defence_changes_the_suspect_alone(name, pair, view):
     assert view.recipe == RECIPE
 
 
-@every_defense
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "automatic")) for name in DEFENSES.names]
+)
 def test_a_setting_gives_the_same_whatever_was_tried_before(name, pair, view):
     model, _ = pair
     defense = DEFENSES.make({"name": name})

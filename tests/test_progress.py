@@ -1,7 +1,10 @@
 """Progress: what listeners hear, and what is drawn where."""
 
+from contextlib import contextmanager
+
 import pytest
 
+from hf_finemix import progress
 from hf_finemix.progress import Bar, Step, listening
 
 from .terminals import on_terminal
@@ -31,6 +34,23 @@ def test_what_a_listener_raises_ends_the_work():
             bar.update()
             done.append(number)
     assert done == [0]
+
+
+def test_a_listener_that_ends_the_work_at_once_leaves_no_bar_open(monkeypatch):
+    closed = []
+
+    @contextmanager
+    def drawn(*_):
+        yield closed.append
+        closed.append("closed")
+
+    def refuse(step):
+        raise KeyError("not at all")
+
+    monkeypatch.setattr(progress, "_elsewhere", drawn)
+    with pytest.raises(KeyError) as kept, listening(refuse), Bar(9, "reading", True):
+        pass
+    assert kept.value.args and closed == ["closed"]
 
 
 def test_a_listener_hears_only_its_own_block():

@@ -80,7 +80,7 @@ def test_signature_is_part_of_the_commit(folder, hub, keys, download, tmp_path, 
     assert status == 0, err
     newest, _ = hub.commits("me/purified")
     assert set(newest.changed) == FILES | {SIGNATURE_FILE}
-    assert "Published 8 files" in out and read(folder) == before
+    assert "Published 9 files" in out and read(folder) == before
     files, signature = download()
     assert files.keys() == FILES and check_signature(files, signature, public) is None
     assert not verify("me/purified", public_key=public).failed()

@@ -1,6 +1,7 @@
 """`hf-finemix report`: a purification as a page to look at, or a bench as tables, figures and the paper's claims."""
 
 import argparse
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,12 +29,16 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from ..errors import InputError
     from ..laboratory.results import CONFIG_FILE
+    from ..loading import WEIGHTS_FILE
     from ..results import REPORT_FILE
 
-    folder = Path(args.folder).expanduser()
-    if (folder / REPORT_FILE).is_file() or not folder.exists():
+    if args.output == "":
+        raise InputError("--output is empty; name a folder.")
+    folder = Path(os.path.expanduser(args.folder))
+    # Unlike `Path`, these take a name of any length.
+    if os.path.isfile(folder / REPORT_FILE) or not os.path.exists(folder):
         return _show_purification(args)
-    if not (folder / CONFIG_FILE).is_file():
+    if not os.path.isfile(folder / CONFIG_FILE) or os.path.isfile(folder / WEIGHTS_FILE):
         raise InputError(
             f"DIR {args.folder!r} has neither {REPORT_FILE}, which `purify` writes, nor {CONFIG_FILE} of a bench."
         )
@@ -49,21 +54,24 @@ def _show_purification(args: argparse.Namespace) -> int:
     from ..output import check_file, replace_text
     from .console import printable
 
-    folder = Path(args.output or args.folder).expanduser()
-    if args.output is None and not folder.is_dir():
+    folder = Path(os.path.expanduser(args.output or args.folder))
+    if args.output is None and not os.path.isdir(folder):
         raise InputError(
             f"DIR {args.folder!r} is no local folder; name one, or give --output with a model that is on the Hub."
         )
-    if folder.is_file():
-        raise InputError(f"--output {str(folder)!r} is a file; name a folder.")
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise InputError(f"--output {str(folder)!r} is no folder; name one.")
     # A folder that is not there yet is to be made in one that is.
-    check_file(folder / HTML_FILE if folder.is_dir() else folder, "--output" if args.output else "DIR")
+    check_file(folder / HTML_FILE if os.path.isdir(folder) else folder, "--output" if args.output else "DIR")
     found = find_evidence(args.folder)
     path, text = folder / HTML_FILE, render_html(found.title, found.report, found.manifest, found.differences)
     if found.folder is not None and folder.is_dir() and folder.samefile(found.folder):
         rewrite_page(folder, text, found.manifest)
     else:
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--output {str(folder)!r} cannot be made: {error.strerror}; name another.") from None
         replace_text(path, text)
     said = verdict(found.report)
     if args.json:

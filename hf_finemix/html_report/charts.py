@@ -152,7 +152,7 @@ def draw_tokens(tokens: Sequence[TokenScore], triggers: frozenset[int]) -> str:
         for row, token in enumerate(shown):
             gid, works = f"token-{row}", token.id in triggers
             look = {"color": COLORS[0 if works else 1], "hatch": "///" if works else None, "edgecolor": PAPER}
-            axes.barh([row], [token.score], height=0.75, linewidth=0, **look)[0].set_gid(gid)
+            axes.barh([row], [float(token.score)], height=0.75, linewidth=0, **look)[0].set_gid(gid)
             tips[gid] = f"{named(token)}: score {token.score:.4g}{', flips predictions by itself' if works else ''}"
         axes.set_yticks(range(len(shown)), [_short(named(token), 24) for token in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)

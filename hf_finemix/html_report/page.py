@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -93,9 +94,11 @@ def read_differences(folder: Path) -> Differences | None:
         InputError: If the page is damaged.
     """
     path = folder / HTML_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     try:
+        if path.is_symlink() or not path.is_file():
+            raise ValueError("it is no file")
         if path.stat().st_size > _LARGEST:
             raise ValueError("it is too large")
         found = _DATA.search(path.read_text(encoding="utf-8"))

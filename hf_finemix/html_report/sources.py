@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..differences import Differences
+from ..errors import InputError
 from ..loading import CARD_FILE, download_errors, split_hub_id
 from ..manifest import MANIFEST_FILE, Manifest, load_manifest
 from ..results import REPORT_FILE, PurificationReport, load_report
 from .page import read_differences
+
+
+# Bytes; more than the readers of both files take.
+_LARGEST = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,13 @@ def find_evidence(source: str | Path) -> Evidence:
     repo_id, revision = split_hub_id(source, "DIR")
     with download_errors("DIR", repo_id, revision):
         commit = HfApi().resolve_revision(repo_id, revision=revision).resolved
-        report, manifest = (
-            Path(hf_hub_download(repo_id, name, revision=commit)).parent for name in (REPORT_FILE, MANIFEST_FILE)
-        )
+        wanted = (REPORT_FILE, MANIFEST_FILE)
+        found = HfApi().model_info(repo_id, revision=commit, files_metadata=True).siblings or ()
+        sizes = {file.rfilename: file.size or 0 for file in found}
+        for name in wanted:
+            if sizes.get(name, 0) > _LARGEST:
+                raise InputError(f"{name} of {repo_id!r} is larger than any report; it was not made with hf-finemix.")
+        report, manifest = (Path(hf_hub_download(repo_id, name, revision=commit)).parent for name in wanted)
     return Evidence(repo_id, None, load_report(report), load_manifest(manifest), None)
 
 
@@ -60,5 +69,6 @@ def _card_title(folder: Path) -> str | None:
     from ..card import read_card
     from ..card_merge import card_title
 
-    existing = read_card(folder) if (folder / CARD_FILE).is_file() else None
+    path = folder / CARD_FILE
+    existing = read_card(folder) if path.is_file() and not path.is_symlink() else None
     return None if existing is None else card_title(existing)

@@ -83,6 +83,9 @@ def to_svg(figure: "Figure", name: str, label: str, tips: Mapping[str, str]) -> 
         figure.savefig(buffer, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
     # What is parsed is matplotlib's own output.
     root = ElementTree.fromstring(buffer.getvalue())
+    for element in root.iter():
+        if "style" in element.attrib:
+            element.set("style", _styled(element.attrib["style"]))
     for parent in root.iter():
         for child in list(parent):
             if child.tag.rpartition("}")[2] in ("metadata", "style"):
@@ -97,16 +100,19 @@ def to_svg(figure: "Figure", name: str, label: str, tips: Mapping[str, str]) -> 
     root.attrib |= {"class": "chart", "role": "img", "aria-label": printable(label)}
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)
-    text = ElementTree.tostring(root, encoding="unicode")
-    # Widths were computed with matplotlib's font; the page has the reader's.
-    text = re.sub(r"(?<=font: )([\d.]+px) [^;\"]+", r"\1 var(--font)", text)
-    return re.sub("|".join(_VARIABLES), lambda found: _VARIABLES[found[0]], text)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _styled(style: str) -> str:
+    """Returns a style with the page's colours, and the reader's font for matplotlib's."""
+    style = re.sub(r"(?<=font: )([\d.]+px) [^;]+", r"\1 var(--font)", style)
+    return re.sub("|".join(_VARIABLES), lambda found: _VARIABLES[found[0]], style)
 
 
 def _rename(root: ElementTree.Element, name: str) -> None:
     """Takes away the ids that nothing refers to, and makes the others the figure's own."""
-    text = ElementTree.tostring(root, encoding="unicode")
-    used = set(re.findall(r"(?:url\(#|href=\"#)([\w-]+)", text))
+    values = [value for element in root.iter() for name, value in element.attrib.items() if name != "aria-label"]
+    used = {name for value in values for name in re.findall(r"(?:url\(#|^#)([\w-]+)", value)}
     for element in root.iter():
         if (own := element.get("id")) is not None:
             if own in used:
@@ -114,6 +120,6 @@ def _rename(root: ElementTree.Element, name: str) -> None:
             else:
                 del element.attrib["id"]
         for attribute, value in element.attrib.items():
-            if attribute != "id":
+            if attribute not in ("id", "aria-label"):
                 value = re.sub(r"url\(#", f"url(#{name}-", value)
                 element.set(attribute, re.sub(r"^#", f"#{name}-", value) if attribute.endswith("href") else value)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -97,8 +98,10 @@ def test_the_space_starts(tmp_path, hub):
         "TMPDIR": str(tmp_path),
         "PYTHONPATH": str(ROOT),
     }
+    # Ctrl-C is off in what a shell starts in the background, tests included.
+    options = {"cwd": SPACE, "preexec_fn": partial(signal.signal, signal.SIGINT, signal.SIG_DFL)}
     process = subprocess.Popen(
-        [sys.executable, SPACE / "app.py"], env=os.environ | variables, stdout=subprocess.PIPE, text=True, cwd=SPACE
+        [sys.executable, SPACE / "app.py"], env=os.environ | variables, stdout=subprocess.PIPE, text=True, **options
     )
     try:
         assert str(port) in process.stdout.readline()
@@ -113,7 +116,10 @@ def test_the_space_starts(tmp_path, hub):
             assert wrong in told and TOKEN not in told
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=120)
+        try:
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from hf_finemix.cli.main import main
 from hf_finemix.evidence import rewrite_page
+from hf_finemix.html_report import sources
 from hf_finemix.html_report.page import HTML_FILE, render_html
 from hf_finemix.manifest import MANIFEST_FILE, load_manifest
 from hf_finemix.results import REPORT_FILE, load_report
@@ -106,6 +107,10 @@ def test_damaged_examples_are_named(folder, capsys, content):
         (["nobody/nothing"], "or give --output with a model that is on the Hub"),
         (["OUT", "--output", "MISSING/deep"], "--output"),
         (["OUT", "--output", "OUT/README.md"], "--output"),
+        (["OUT", "--output", ""], "--output is empty"),
+        (["OUT", "--output", "/dev/null"], "is no folder"),
+        (["~nosuchuser/x"], "is no local folder"),
+        (["x" * 5000], "is no local folder"),
     ],
 )
 def test_refusals_take_one_line(folder, tmp_path, capsys, arguments, said):
@@ -114,3 +119,39 @@ def test_refusals_take_one_line(folder, tmp_path, capsys, arguments, said):
         arguments = [argument.replace(short, place) for argument in arguments]
     status, out, err = run(capsys, *arguments)
     assert (status, out, err.count("\n")) == (2, "", 1) and said in err
+
+
+def test_suspect_is_told_from_a_purified_model(workplace, capsys):
+    status, out, err = run(capsys, workplace.suspect)
+    assert (status, out, err.count("\n")) == (2, "", 1) and f"neither {REPORT_FILE}" in err
+
+
+def test_links_are_not_followed(folder, tmp_path, capsys):
+    (folder / HTML_FILE).unlink()
+    (tmp_path / "secret").write_text("<script")
+    (folder / HTML_FILE).symlink_to(tmp_path / "secret")
+    status, out, err = run(capsys, folder)
+    assert (status, out, err.count("\n")) == (2, "", 1) and f"{HTML_FILE}' is damaged" in err
+
+
+@pytest.mark.parametrize(("drift", "scalars"), [(-1.0, 4), (1.0, -4)])
+def test_impossible_drift_is_damage(folder, capsys, drift, scalars):
+    content = json.loads((folder / REPORT_FILE).read_text())
+    content["drift"][0] |= {"relative_drift": drift, "scalars": scalars}
+    (folder / REPORT_FILE).write_text(json.dumps(content))
+    status, _, err = run(capsys, folder)
+    assert status == 2 and err.count("\n") == 1 and "damaged" in err
+
+
+def test_large_score_is_drawn(folder, capsys):
+    content = json.loads((folder / REPORT_FILE).read_text())
+    content["purify"]["tokens"][0]["score"] = 2**63
+    (folder / REPORT_FILE).write_text(json.dumps(content))
+    assert run(capsys, folder)[0] == 0
+
+
+def test_report_that_is_too_large_is_not_fetched(tmp_path, capsys, hub, waits, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(sources, "_LARGEST", 10)
+    hub.add_model("you/large", {REPORT_FILE: b"x" * 11, MANIFEST_FILE: b"{}"})
+    status, _, err = run(capsys, "you/large", "--output", tmp_path / "page")
+    assert status == 2 and "larger than any report" in err and not (tmp_path / "page").exists()

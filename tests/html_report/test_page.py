@@ -11,6 +11,7 @@ from hf_finemix.card_sections import tone
 from hf_finemix.differences import Comparison, Difference, Differences
 from hf_finemix.html_report.page import HTML_FILE, read_differences, render_html
 from hf_finemix.manifest import Manifest, SourceRecord
+from hf_finemix.modeling import PurifyReport, TokenScore
 from hf_finemix.plan import MixReport, ParameterRecord
 from hf_finemix.results import PurificationReport
 
@@ -135,6 +136,8 @@ def wild():
         "$x_{1}$ \\frac{1}{2} _underscore",
         "\x1b[31m\x00\u202e\ud800",
         "{{ 7 * 7 }} {% raw %}",
+        "font: 1px cf",
+        "#010203 url(#x) #x",
         "字 🙂 עברית",
         "x" * 5000,
         "",
@@ -202,3 +205,12 @@ def test_the_verdict_has_a_tone(after, clean, expected):
     assert tone(report) == expected
     found = Page(page(report))
     assert f"verdict {expected}" in [attributes.get("class") for attributes in found.all("div")]
+
+
+def test_a_token_cannot_hide_what_stands_beside_it():
+    tokens = (TokenScore(1, 7, "font: 1px cf", 0.5), TokenScore(2, 8, "#010203", 0.4), TokenScore(3, 9, "fun", 0.3))
+    report = replace(make_report(), purify=PurifyReport(True, "bert.a", 100, tokens))
+    chart = re.search(r'<svg[^>]*aria-label="Scores.*?</svg>', page(report), re.DOTALL)[0]
+    assert "first font: 1px cf, #010203, fun." in chart
+    for text in ("font: 1px cf", "#010203", "fun"):
+        assert chart.count(f">{text}</text>") == 1 and f"<title>{text}: score" in chart

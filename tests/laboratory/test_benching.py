@@ -101,7 +101,7 @@ def test_results_do_not_depend_on_the_number_of_processes(laboratory):
     assert contents(laboratory.root / "one") == contents(laboratory.root / "two")
 
 
-@pytest.mark.parametrize("seconds", [4, 9])
+@pytest.mark.parametrize("seconds", [4, pytest.param(9, marks=pytest.mark.slow)])
 def test_a_killed_bench_goes_on_where_it_was(laboratory, seconds):
     config = laboratory.write(seeds=[0, 1, 2])
     whole = laboratory.root / "whole"
@@ -301,7 +301,7 @@ def test_a_signal_stops_the_worker_processes_too(laboratory):
 
 
 def test_the_example_for_contributors_works(laboratory, monkeypatch):
-    text = Path(__file__).parents[2].joinpath("CONTRIBUTING.md").read_text()
+    text = Path(__file__).parents[2].joinpath("docs", "how-to", "attack-defence.md").read_text()
     code = text.split("```python\n")[1].split("```")[0]
     assert len(code.splitlines()) < 40
     names = {}

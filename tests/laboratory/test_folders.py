@@ -108,6 +108,7 @@ def test_what_is_missing_is_told_by_its_id(laboratory):
     assert found.missing == (cells[0].stem,) and len(found.cells) == 4
 
 
+@pytest.mark.slow
 def test_a_cell_whose_process_is_killed_is_recorded_and_stops_nothing(laboratory):
     script = laboratory.root / "script.py"
     script.write_text(

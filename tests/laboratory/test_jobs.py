@@ -98,6 +98,7 @@ def test_a_job_that_ends_its_process_is_given_up_and_the_others_are_run(workers)
     assert sorted(number for number, *_ in done) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_job_that_was_killed_is_run_again(tmp_path):
     jobs = [(end_once, (tmp_path / "first",)), (process_and_threads, (1,)), (end_once, (tmp_path / "second",))]
     found = list(Processes(2).run(jobs))

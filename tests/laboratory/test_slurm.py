@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hf_finemix import bench
 
 from .test_benching import contents
@@ -13,6 +15,7 @@ from .test_benching import contents
 SCRIPT = Path(__file__).parents[2] / "examples" / "benchmark" / "slurm_array.sh"
 
 
+@pytest.mark.slow
 def test_tasks_of_an_array_give_the_results_of_one_bench(laboratory):
     config, results = laboratory.write(seeds=[3, 1]), laboratory.root / "results"
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

@@ -306,7 +306,13 @@ def elsewhere(tmp_path_factory, tiny_tokenizer):
 
 
 @pytest.mark.parametrize(
-    "variables", [{"OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "default"}], ids=str
+    "variables",
+    [
+        {"OMP_NUM_THREADS": "2", "ATEN_CPU_CAPABILITY": "default"},
+        pytest.param({"OMP_NUM_THREADS": "2"}, marks=pytest.mark.slow),
+        pytest.param({"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "default"}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_other_threads_and_instructions_give_the_same_tensors(elsewhere, variables):
     found = json.loads(process(VERIFY, elsewhere.root, **variables))
