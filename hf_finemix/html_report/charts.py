@@ -100,14 +100,15 @@ def draw_drift(groups: Sequence[ScannedGroup]) -> str:
         groups (`Sequence[ScannedGroup]`): At least one; from [`~hf_finemix.drift_groups.drift_by_group`].
     """
     from matplotlib import colormaps
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import PowerNorm
     from matplotlib.patches import Rectangle
 
     matches = [(group, _LAYER.fullmatch(group.group)) for group in groups[:_MOST_GROUPS]]
     columns = list(dict.fromkeys(match[2] for _, match in matches if match)) or ["all"]
     rows = list(dict.fromkeys(f"layer {match[1]}" if match else group.group for group, match in matches))
     numbered = len(rows) <= _NUMBERED_LAYERS
-    scale = Normalize(0, max(group.relative_drift for group in groups) or 1.0)
+    # A pooler may have moved ten times as far as the layers, among which the differences are to be seen all the same.
+    scale = PowerNorm(0.4, 0, max(group.relative_drift for group in groups) or 1.0)
     tips = {}
     with style():
         figure = new_figure(0.7 + (0.26 if numbered else 0.12) * len(rows))
