@@ -6,10 +6,11 @@ For whoever lets models into production: a check for a pipeline that scans each 
 
 Each line of models.txt names a suspect, its base and, if there are some, clean texts, with white space between them:
 Hub ids, `id@revision` or local folders; a file or a Hub data set. Without arguments it takes what `hf-finemix demo
---fast --save-inputs inputs` leaves behind. With `--sarif` the findings go into a folder, for a code-scanning service.
+--fast --save-inputs inputs` leaves behind. With `--sarif` the findings go into a folder, for a code-scanning service:
+a file for each line, whose number its name begins with.
 
 Prints a line for each model. The exit status is 0 if none has a finding of that level, 1 if one has, and 2 if one
-could not be scanned. No finding does not prove that a model is clean.
+could not be scanned, for whatever reason. No finding does not prove that a model is clean.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import re
 from pathlib import Path
 
 from hf_finemix import InputError, ScanReport, scan
+from hf_finemix.errors import reason
 from hf_finemix.printing import printable
 from hf_finemix.sarif import to_sarif
 
@@ -34,6 +36,29 @@ def describe(report: ScanReport) -> str:
     return f"the most suspicious token is {token!r}, with {report.prominence:.1f} times the score of the next ones"
 
 
+def check(number: int, line: str, options: argparse.Namespace) -> int:
+    """Scans the model of a line; gives its exit status."""
+    words = line.split()
+    if len(words) not in (2, 3):
+        raise InputError(f"line {number} is not of the form SUSPECT PRETRAINED [TEXTS]; write two or three words.")
+    suspect, pretrained, *texts = words
+    report = scan(suspect, pretrained, texts=texts[0] if texts else None)
+    print(f"{report.finding:<8}{printable(suspect)}: {describe(report)}")
+    if options.sarif is not None:
+        options.sarif.mkdir(parents=True, exist_ok=True)
+        # Names that differ may be the same without their signs, and a suspect may be on several lines.
+        file = options.sarif / f"{number}-{re.sub(r'[^A-Za-z0-9.-]+', '-', suspect)}.sarif"
+        file.write_text(json.dumps(to_sarif(report), indent=2) + "\n", encoding="utf-8")
+    return int(LEVELS.index(report.finding) >= LEVELS.index(options.fail_on))
+
+
+def failed(what: str, error: Exception) -> int:
+    """Says on one line what went wrong; gives the exit status."""
+    kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+    print(f"error   {printable(what)}: {kind}{printable(reason(error, limit=1000))}")
+    return 2
+
+
 def main() -> int:
     """Scans all models; gives the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -44,23 +69,19 @@ def main() -> int:
     if options.models is None and not Path("inputs/suspect").is_dir():
         parser.exit(2, "There is no folder `inputs`: `hf-finemix demo --fast --save-inputs inputs` makes it.\n")
 
-    lines = DEMO.splitlines() if options.models is None else options.models.read_text().splitlines()
+    try:
+        lines = (DEMO if options.models is None else options.models.read_text(encoding="utf-8")).splitlines()
+    except (OSError, ValueError) as error:
+        return failed(str(options.models), error)
     status = 0
-    for line in filter(str.strip, lines):
-        suspect, pretrained, *texts = line.split()
-        try:
-            report = scan(suspect, pretrained, texts=texts[0] if texts else None)
-        except InputError as error:
-            print(f"error   {suspect}: {printable(str(error))}")
-            status = 2
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
             continue
-        print(f"{report.finding:<8}{suspect}: {describe(report)}")
-        if LEVELS.index(report.finding) >= LEVELS.index(options.fail_on):
-            status = max(status, 1)
-        if options.sarif is not None:
-            options.sarif.mkdir(parents=True, exist_ok=True)
-            file = options.sarif / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', suspect)}.sarif"
-            file.write_text(json.dumps(to_sarif(report), indent=2) + "\n", encoding="utf-8")
+        try:
+            status = max(status, check(number, line, options))
+        except Exception as error:
+            # Python's own status for it is 1, which would be taken for a finding.
+            status = failed(line.split()[0], error)
     return status
 
 

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
-from .doctor_hub import UNREACHABLE, Hub, ask_hub
+from .doctor_hub import UNREACHABLE, Hub, ask_hub, problem_of_client
 from .doctor_machine import Device, Folder, accelerators, examine, processor
 from .doctor_packages import Extra, Package, own_packages
 from .errors import reason
 from .serialization import Record
-from .trust import VARIABLE, trusted_publishers
 
 
 # Bytes; a model of the usual size would not fit below.
@@ -37,9 +36,10 @@ class Diagnosis(Record):
         extras (`tuple[Extra, ...]`): What can be added.
         devices (`tuple[Device, ...]`): The CPU, and accelerators if there are some.
         folders (`tuple[Folder, ...]`): Where downloads go.
-        hub ([`Hub`], *optional*): What the Hub says; `None` if its client is not installed.
+        hub ([`Hub`], *optional*): What the Hub says; `None` if its client cannot be imported.
         trusted_publishers (`tuple[str, ...]`): Publishers whose weights are taken as a base without a warning.
-        trusted_from (`str`): Where that list is from: this package, or the variable that holds the user's own.
+        trusted_from (`str`): Where that list is from: this package, or the variable that holds the user's own; empty
+            if something that is needed to read it cannot be imported.
         problems (`tuple[str, ...]`): What keeps the package from working, each with what to do.
         warnings (`tuple[str, ...]`): What may be meant to be so.
     """
@@ -85,7 +85,10 @@ def diagnose(offline: bool = False) -> Diagnosis:
         except (ImportError, OSError) as error:
             problems.append(f"torch cannot be imported ({reason(error)}); install it anew.")
     folders, hub = (), None
-    if "huggingface_hub" not in missing:
+    broken = "" if "huggingface_hub" in missing else problem_of_client()
+    if broken:
+        problems.append(broken)
+    elif "huggingface_hub" not in missing:
         folders, hub = _folders(), ask_hub(offline)
         problems += [
             f"{folder.path} cannot be written ({folder.note}); make it writable, or set {folder.purpose} to another "
@@ -94,9 +97,19 @@ def diagnose(offline: bool = False) -> Diagnosis:
             if not folder.writable
         ]
         warnings += [
-            f"{folder.path} has {folder.free / 1e9:.1f} GB left." for folder in folders if folder.free < _LITTLE
+            f"{folder.path} has {folder.free / 1e9:.1f} GB left."
+            for folder in folders
+            if folder.free is not None and folder.free < _LITTLE
         ]
+        problems += [hub.problem] if hub.problem else []
         warnings += of_hub(hub)
+    names, source = (), ""
+    try:
+        names, source = _trusted()
+    except (ImportError, OSError, ValueError) as error:
+        # What is told of the Hub's client stops this, too.
+        if not problems:
+            problems.append(f"A package that is needed cannot be imported ({reason(error)}); install it anew.")
     return Diagnosis(
         version=__version__,
         system=platform.platform(),
@@ -105,8 +118,8 @@ def diagnose(offline: bool = False) -> Diagnosis:
         devices=tuple(devices),
         folders=folders,
         hub=hub,
-        trusted_publishers=tuple(sorted(trusted_publishers(), key=str.lower)),
-        trusted_from=VARIABLE if VARIABLE in os.environ else "hf-finemix",
+        trusted_publishers=names,
+        trusted_from=source,
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
@@ -142,6 +155,14 @@ def of_hub(hub: Hub) -> list[str]:
     if hub.accepted is False:
         return ["The Hub does not accept your token; run `hf auth login`, or set HF_TOKEN."]
     return []
+
+
+def _trusted() -> tuple[tuple[str, ...], str]:
+    # Its own imports are among what is looked at here.
+    from .trust import VARIABLE, trusted_publishers
+
+    names = tuple(sorted(trusted_publishers(), key=str.lower))
+    return names, VARIABLE if VARIABLE in os.environ else "hf-finemix"
 
 
 def _folders() -> tuple[Folder, ...]:

@@ -1,5 +1,6 @@
 """What this machine gives the work: processors, memory, accelerators, and folders for what is downloaded."""
 
+import errno
 import os
 import platform
 import shutil
@@ -47,7 +48,7 @@ class Folder(Record):
         purpose (`str`): What it is for, by the name of the variable that moves it.
         path (`str`): Where it is, or will be.
         size (`int`): Bytes of the files in it.
-        free (`int`): Bytes that are left on its disk.
+        free (`int`, *optional*): Bytes that are left on its disk; `None` if it cannot be reached.
         writable (`bool`): Whether a file can be made in it.
         note (`str`): Why not.
     """
@@ -55,7 +56,7 @@ class Folder(Record):
     purpose: str
     path: str
     size: int
-    free: int
+    free: int | None
     writable: bool
     note: str = ""
 
@@ -91,14 +92,28 @@ def _cuda(torch: "torch", number: int) -> Device:
 
 def examine(purpose: str, path: Path) -> Folder:
     """Measures a folder, and tries whether a file can be made in it; leaves nothing behind, not even the folder."""
-    # What is not there yet is made in the first of its parents that is.
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    free, note = None, ""
     try:
+        there = _nearest(path)
+        free = shutil.disk_usage(there).free
         with tempfile.TemporaryFile(dir=there):
-            note = ""
+            pass
     except OSError as error:
-        note = reason(error)
-    return Folder(purpose, str(path), sum(_sizes(path)), shutil.disk_usage(there).free, not note, note)
+        # The path, which some of them repeat, is said anyway.
+        note = error.strerror or reason(error)
+    return Folder(purpose, str(path), sum(_sizes(path)), free, not note, note)
+
+
+def _nearest(path: Path) -> Path:
+    """Returns the first of a path and its parents that is there: what is not yet will be made in it."""
+    for folder in (path, *path.absolute().parents):
+        try:
+            folder.stat()
+        except FileNotFoundError:
+            continue
+        return folder
+    # Only Windows has paths without a beginning.
+    raise FileNotFoundError(errno.ENOENT, "its drive is not there")
 
 
 def _sizes(path: Path) -> Iterable[int]:
@@ -107,6 +122,6 @@ def _sizes(path: Path) -> Iterable[int]:
             try:
                 # A link to a file of the cache is no second copy of it.
                 yield os.lstat(os.path.join(folder, name)).st_size
-            except FileNotFoundError:
-                # Another process has taken it away.
+            except OSError:
+                # Another process has taken it away, or nobody but its owner may look at it.
                 continue

@@ -4,7 +4,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
-from .licenses import card_header
 from .loading import HUB_ID, Checkpoint
 
 
@@ -65,6 +64,9 @@ def named_base(suspect: "Checkpoint | Adapter") -> str:
     Raises:
         InputError: If it names none, several, or something that is no Hub id.
     """
+    # The client of the Hub, which this imports, is what `doctor` may find broken.
+    from .licenses import card_header
+
     found: Any = card_header(suspect.folder).get("base_model")
     names = [found] if isinstance(found, str) else found if isinstance(found, list) else []
     what = f"SUSPECT {suspect.source!r}"

@@ -61,6 +61,59 @@ def test_a_cache_that_cannot_be_written_is_a_problem(hub, monkeypatch, capsys, t
     assert f"Hub {hub.endpoint}: not asked (as --offline says); a token is there." in out and not hub.requests
 
 
+# What the command is there to explain must not end it.
+
+
+def test_an_address_that_is_none_is_a_problem(tmp_path):
+    command = [sys.executable, "-m", "hf_finemix.cli.main", "doctor", "--json"]
+    variables = environment("http://me:secret@[bad", tmp_path / "home")
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | variables)
+    assert (done.returncode, done.stderr) == (1, "") and "secret" not in done.stdout
+    found = json.loads(done.stdout)
+    said = "HF_ENDPOINT holds something that is no address; set it to that of your Hub, or unset it."
+    assert (found["problems"], found["hub"], found["folders"]) == ([said], None, [])
+    # All else is there.
+    assert "torch" in {package["name"] for package in found["packages"]} and found["devices"][0]["kind"] == "cpu"
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+@pytest.mark.parametrize("name", ["file/home", "a" * 300], ids=["below a file", "long"])
+def test_a_home_that_cannot_be_looked_at_is_a_problem(hub, monkeypatch, capsys, tmp_path, name, more):
+    connect(monkeypatch, hub, tmp_path / name)
+    monkeypatch.delenv("HF_TOKEN_PATH")
+    (tmp_path / "file").touch()
+    status, out, err = run(capsys, ["doctor", *more])
+    assert (status, err) == (1, "") and f"{tmp_path / name} cannot be written (" in out
+    assert f"The token in {tmp_path / name / 'token'} cannot be read (" in out
+    assert (
+        out.count("set HF_HOME to another ") == (3 if more else 2) and "reachable" in out and "unreachable" not in out
+    )
+    assert "the token cannot be read." in out or more
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+@pytest.mark.parametrize("kind", ["folder", "bytes"])
+def test_a_token_file_that_is_none_is_a_problem(hub, monkeypatch, capsys, tmp_path, kind, more):
+    connect(monkeypatch, hub, tmp_path / "home")
+    token = tmp_path / "home" / "token"
+    if kind == "folder":
+        token.mkdir(parents=True)
+    else:
+        token.parent.mkdir()
+        token.write_bytes(TOKEN.encode() + b"\xff")
+    status, out, err = run(capsys, ["doctor", *more])
+    assert (status, err) == (1, "") and f"The token in {token} cannot be read (" in out and TOKEN[3:] not in out
+
+
+def test_a_client_that_cannot_be_imported_is_a_problem(hub, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "problem_of_client", lambda: "HF_ENDPOINT holds something.")
+    monkeypatch.setitem(sys.modules, "hf_finemix.trust", None)
+    status, out, err = run(capsys, ["doctor"])
+    assert (status, err) == (1, "") and out.endswith("\nproblem: HF_ENDPOINT holds something.\n")
+    assert "\nTrusted publishers: unknown, as a package cannot be imported.\n" in out
+    assert "\ntorch " in out and "\ncpu " in out and "\nHub " not in out
+
+
 def test_a_hub_that_is_not_there_is_a_warning(monkeypatch, capsys, tmp_path):
     connect(monkeypatch, "http://127.0.0.1:1", tmp_path / "home")
     status, out, _ = run(capsys, ["doctor"])

@@ -1,8 +1,7 @@
-"""The doctor's findings, one by one: packages, machine, folders and Hub."""
+"""What the doctor finds on the machine: packages, devices and folders."""
 
 import json
 import os
-import socket
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -12,9 +11,8 @@ import pytest
 import torch
 
 from hf_finemix import doctor
-from hf_finemix.doctor import Diagnosis, diagnose, of_extras, of_hub, of_packages
-from hf_finemix.doctor_hub import NOT_ASKED, REACHABLE, UNREACHABLE, Hub, ask_hub, shown
-from hf_finemix.doctor_machine import accelerators, examine, processor
+from hf_finemix.doctor import Diagnosis, diagnose, of_extras, of_packages
+from hf_finemix.doctor_machine import Folder, accelerators, examine, processor
 from hf_finemix.doctor_packages import Package, own_packages, python_package, read_packages
 
 from .faults.disks import unwritable
@@ -78,7 +76,7 @@ def test_another_python_is_a_problem():
 def test_a_package_that_is_missing_is_a_problem_and_no_crash(monkeypatch):
     gone = tuple(Package(name, None, ">=1", False) for name in ("torch", "huggingface_hub"))
     monkeypatch.setattr(doctor, "own_packages", lambda: (gone, ()))
-    for name in ("accelerators", "_folders", "ask_hub"):
+    for name in ("accelerators", "_folders", "ask_hub", "problem_of_client"):
         monkeypatch.setattr(doctor, name, None)
     found = diagnose()
     assert found.problems == (
@@ -106,6 +104,18 @@ def test_a_package_that_is_not_installed_is_a_warning(monkeypatch):
     monkeypatch.setattr(doctor, "own_packages", missing)
     found = diagnose(offline=True)
     assert found.packages == () and "is not installed" in found.warnings[0] and not found.problems
+
+
+@pytest.mark.parametrize("problem", ["", "huggingface_hub cannot be imported (no); install it anew."])
+def test_packages_without_which_the_trusted_publishers_are_unknown(monkeypatch, problem):
+    monkeypatch.setitem(sys.modules, "hf_finemix.trust", None)
+    monkeypatch.setattr(doctor, "problem_of_client", lambda: problem)
+    found = diagnose(offline=True)
+    assert (found.trusted_publishers, found.trusted_from) == ((), "")
+    # A reason that is told is not told twice.
+    (said,) = found.problems
+    assert said.startswith(problem or "A package that is needed cannot be imported (import of ")
+    assert (found.hub is None) == bool(problem) and found.packages and len(found.devices) >= 1
 
 
 # Machine
@@ -156,6 +166,15 @@ def test_a_disk_that_can_only_be_read(tmp_path):
     assert not found.writable and "Read-only file system" in found.note
 
 
+@pytest.mark.parametrize(
+    ("name", "note"), [("a" * 300, "File name too long"), ("file/home", "Not a directory")], ids=["long", "below"]
+)
+def test_a_folder_that_cannot_be_looked_at(tmp_path, name, note):
+    (tmp_path / "file").touch()
+    path = tmp_path / name
+    assert examine("HF_HOME", path) == Folder("HF_HOME", str(path), 0, None, False, note)
+
+
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     with LoopbackHub() as hub:
@@ -180,116 +199,6 @@ def test_little_room_is_a_warning(hub, monkeypatch):
     monkeypatch.setattr("hf_finemix.doctor_machine.shutil.disk_usage", lambda path: usage)
     found = diagnose(offline=True)
     assert not found.problems and f"{found.folders[0].path} has 0.3 GB left." in found.warnings
-
-
-# Hub
-
-
-def test_a_hub_that_knows_the_token(hub):
-    assert ask_hub() == Hub(hub.endpoint, REACHABLE, "", True, "me", True)
-    # Whether it is there is asked without the token.
-    assert [request.path for request in hub.requests] == ["/api/whoami-v2"] * 2
-    assert [request.status for request in hub.requests] == [401, 200]
-
-
-def test_a_hub_without_a_token(hub, monkeypatch, tmp_path):
-    connect(monkeypatch, hub, tmp_path / "home")
-    assert ask_hub() == Hub(hub.endpoint, REACHABLE, "", False)
-
-
-def test_a_token_that_is_not_to_be_sent_is_not(hub, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
-    assert ask_hub() == Hub(hub.endpoint, REACHABLE, "", True) and len(hub.requests) == 1
-
-
-def test_a_token_that_the_hub_does_not_take(hub, monkeypatch, tmp_path):
-    connect(monkeypatch, hub, tmp_path / "home", token="hf_wrong")
-    found = ask_hub()
-    assert (found.state, found.has_token, found.user, found.accepted) == (REACHABLE, True, None, False)
-    assert of_hub(found) == ["The Hub does not accept your token; run `hf auth login`, or set HF_TOKEN."]
-
-
-def test_a_hub_that_sends_the_token_back_does_not_get_it_shown(hub):
-    hub.fail("GET", "whoami", 401, body=b'{"error": "no"}')
-    hub.fail("GET", "whoami", 200, body=json.dumps({"name": f"x{TOKEN}"}).encode())
-    assert ask_hub() == Hub(hub.endpoint, REACHABLE, "", True, None, True)
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "note"),
-    [
-        (503, b"", "it answers with status 503"),
-        (200, b"<p>", "it answers with status 200, but not as the Hub does"),
-    ],
-)
-def test_something_else_that_answers(hub, status, body, note):
-    hub.fail("GET", "whoami", status, body=body)
-    found = ask_hub()
-    assert (found.state, found.note, len(hub.requests)) == (UNREACHABLE, note, 1)
-
-
-def test_a_cut_connection_after_the_first_answer(hub):
-    hub.fail("GET", "whoami", 401, body=b"{}")
-    hub.cut("GET", "whoami")
-    found = ask_hub()
-    assert found.state == REACHABLE and found.note.startswith("it was not told whose the token is: ")
-
-
-def test_nobody_listens(monkeypatch, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    connect(monkeypatch, f"http://127.0.0.1:{port}", tmp_path / "home", token=TOKEN)
-    found = ask_hub()
-    assert (found.state, found.user, found.has_token) == (UNREACHABLE, None, True)
-    assert found.note.startswith("ConnectError: ")
-    (warning,) = of_hub(found)
-    assert f"http://127.0.0.1:{port}" in warning and "local folders and the cache still work" in warning
-
-
-def test_somebody_listens_and_says_nothing(monkeypatch, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        connect(monkeypatch, f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path / "home")
-        found = ask_hub(patience=0.2)
-    assert (found.state, found.note.split(":")[0]) == (UNREACHABLE, "ReadTimeout")
-
-
-def test_names_that_are_looked_up_forever(monkeypatch, hub):
-    import threading
-
-    forever = threading.Event()
-    monkeypatch.setattr("hf_finemix.doctor_hub._ask", lambda *arguments: forever.wait())
-    monkeypatch.setattr("hf_finemix.doctor_hub._SLACK", 0.1)
-    found = ask_hub(patience=0.1)
-    forever.set()
-    assert (found.state, found.note) == (UNREACHABLE, "TimeoutError: no answer in time")
-
-
-@pytest.mark.parametrize("how", ["option", "variable"])
-def test_offline_nothing_is_asked(hub, monkeypatch, how):
-    if how == "variable":
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    found = ask_hub(offline=how == "option")
-    assert found.state == NOT_ASKED and not hub.requests and of_hub(found) == []
-    assert ("HF_HUB_OFFLINE" in found.note) == (how == "variable")
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "seen"),
-    [
-        ("https://huggingface.co", "https://huggingface.co"),
-        ("https://me:secret@hub.example:8080/x?key=secret", "https://hub.example:8080/x"),
-        ("me:secret@hub.example", "hub.example"),
-    ],
-)
-def test_an_address_is_shown_without_its_secrets(endpoint, seen):
-    assert shown(endpoint) == seen
-
-
-def test_an_address_with_a_secret_that_is_none(monkeypatch, tmp_path):
-    connect(monkeypatch, "http://me:sec/ret@127.0.0.1:1", tmp_path / "home")
-    found = ask_hub()
-    assert found.state == UNREACHABLE and "sec" not in str(found) and "ret" not in str(found)
 
 
 # All of it

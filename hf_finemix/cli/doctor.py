@@ -46,7 +46,10 @@ def _show(found: "Diagnosis") -> None:
     if found.hub is not None:
         print(wrapped(_hub(found.hub)))
     names = printable(", ".join(found.trusted_publishers)) or "none"
-    print(wrapped(f"Trusted publishers ({found.trusted_from}): {names}."))
+    source = (
+        f" ({found.trusted_from}): {names}" if found.trusted_from else ": unknown, as a package cannot be imported"
+    )
+    print(wrapped(f"Trusted publishers{source}."))
     print()
     for kind, lines in (("problem", found.problems), ("warning", found.warnings)):
         for line in lines:
@@ -80,8 +83,7 @@ def _devices(devices: Sequence["Device"]) -> str:
     rows = []
     for device in devices:
         name = device.name if device.units is None else f"{device.name}, {device.units} processors"
-        memory = "unknown" if device.memory is None else _size(device.memory)
-        rows.append([device.kind, printable(name), memory, "yes" if device.bf16 else "no"])
+        rows.append([device.kind, printable(name), _size(device.memory), "yes" if device.bf16 else "no"])
     return table(["device", "name", "memory", "bfloat16"], rows, left=4)
 
 
@@ -98,12 +100,12 @@ def _folders(folders: Sequence["Folder"]) -> str:
 
 def _hub(hub: "Hub") -> str:
     note = f" ({printable(hub.note)})" if hub.note else ""
-    token = "no token"
+    token = "the token cannot be read" if hub.problem else "no token"
     if hub.has_token:
         whose = "" if hub.user is None else f", of {printable(hub.user)}"
         token = f"a token is there{whose}"
     return f"Hub {printable(hub.endpoint)}: {hub.state}{note}; {token}."
 
 
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
+def _size(count: int | None) -> str:
+    return "unknown" if count is None else f"{count / 1e9:.1f} GB"

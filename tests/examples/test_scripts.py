@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from safetensors import safe_open
@@ -107,13 +108,42 @@ class TestScan:
         line = "someone/suspect google-bert/bert-base-uncased clean.csv"
         status, output = self.scan(run, here, line, "--sarif", "scans")
         assert status == 1 and output.count("\n") >= 1
-        log = json.loads((here / "scans" / "someone-suspect.sarif").read_text())
+        log = json.loads((here / "scans" / "1-someone-suspect.sarif").read_text())
         assert "error" in {result["level"] for result in log["runs"][0]["results"]}
 
     def test_no_finding_passes(self, run, here):
         # The base of the assistant has no backdoor; beside the assistant nothing stands out without texts.
         status, output = self.scan(run, here, "someone/assistant someone/assistant-base")
         assert status == 0 and re.search(r"(?m)^(low|medium) +someone/assistant: the most suspicious token", output)
+
+    def test_names_that_are_alike_without_their_signs_have_files_of_their_own(self, run, here):
+        (here / "a" / "b").mkdir(parents=True)
+        for name in ("a/b-c", "a-b/c"):
+            shutil.copytree(here / "suspect", here / name)
+        status, output = self.scan(run, here, "a/b-c base\n\na-b/c base\n", "--sarif", "scans")
+        assert status in (0, 1) and re.findall(r"(?m)^\w+ +(\S+): ", output) == ["a/b-c", "a-b/c"]
+        assert sorted(file.name for file in (here / "scans").iterdir()) == ["1-a-b-c.sarif", "3-a-b-c.sarif"]
+
+    @pytest.mark.parametrize("more", ["", " base a b"])
+    def test_a_line_of_too_few_or_too_many_words_is_no_finding(self, run, here, more):
+        status, output = self.scan(run, here, f"x\x1b{more}\nsomeone/assistant someone/assistant-base\n")
+        said = r"error   x\x1b: line 1 is not of the form SUSPECT PRETRAINED [TEXTS]; write two or three words."
+        # The next ones are scanned all the same.
+        assert status == 2 and said in output.splitlines() and ": the most suspicious token" in output.splitlines()[-1]
+
+    def test_whatever_goes_wrong_is_no_finding(self, run, here):
+        # Where the findings are to go there is a file.
+        line = "someone/assistant someone/assistant-base"
+        status, output = self.scan(run, here, line, "--sarif", "clean.csv")
+        assert status == 2 and output.splitlines()[-1].startswith("error   someone/assistant: FileExistsError: ")
+        assert "Traceback" not in output
+
+    def test_a_list_that_cannot_be_read_is_no_finding(self, run, here):
+        status, output = run(here, "examples/scan_in_ci.py", "none.txt")
+        assert status == 2 and output.splitlines()[-1].startswith("error   none.txt: FileNotFoundError: ")
+        (here / "latin.txt").write_bytes(b"\xe4 base")
+        status, output = run(here, "examples/scan_in_ci.py", "latin.txt")
+        assert status == 2 and output.splitlines()[-1].startswith("error   latin.txt: UnicodeDecodeError: ")
 
     def test_what_a_suspect_calls_its_tokens_is_printed_escaped(self, run, here):
         config = here / "suspect" / "config.json"
