@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from datasets import packaged_modules
 
 from .errors import InputError
+from .parquet_size import check_parquet
 
 
 # `id`, `id:split` or `id:config:split`; a split may be sliced, as in `train[:100]`.
@@ -22,6 +23,10 @@ HUB_DATASET = re.compile(r"(?P<id>[\w.-]+(/[\w.-]+)?)((:(?P<config>[^:\[\]]+))?:
 
 # `load_dataset("csv")` is no Hub dataset: it would read whatever csv files lie in the working directory.
 FORMAT_NAMES = {module.name for module in pkgutil.iter_modules(packaged_modules.__path__)}
+
+
+# No data set for a classifier has as many; each row is given all of them, also those that it lacks.
+_MOST_COLUMNS = 1000
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,7 @@ def _read_csv(path: Path, source: str) -> Table:
             hint = "quote every field that holds a quote or a line break, and double the quotes in it"
             raise InputError(f"{source}, line {reader.line_num}: {error}; {hint}.") from None
     header, *rows = rows or [[]]
+    _check_columns(len(header), source)
     if len(set(header)) < len(header):
         raise InputError(f"{source} names a column twice: {', '.join(map(repr, header))}; rename one.")
     for number, row in enumerate(rows, start=1):
@@ -183,6 +189,7 @@ def _read_json_lines(path: Path, source: str) -> Table:
 
 
 def _read_parquet(path: Path, source: str) -> Table:
+    check_parquet(path, source)
     try:
         table = pq.read_table(path)
     except pa.ArrowInvalid:
@@ -209,9 +216,17 @@ def _check_object(row: Any, where: str) -> None:
         raise InputError(f"{where} holds a {type(row).__name__}, but must be an object such as {{'text': ...}}.")
 
 
+def _check_columns(number: int, source: str) -> None:
+    if number > _MOST_COLUMNS:
+        raise InputError(f"{source} has more than {_MOST_COLUMNS:,} columns; leave out those that are not needed.")
+
+
 def _table_from_objects(rows: list[dict[str, Any]], source: str) -> Table:
     """Turns rows into columns; a key that a row lacks is `None` there."""
-    names = dict.fromkeys(name for row in rows for name in row)
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+        _check_columns(len(names), source)
     return Table(source, {name: [row.get(name) for row in rows] for name in names})
 
 

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import datasets
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, Features, Value
 
 from hf_finemix.data import fingerprint, load_examples, load_texts
 from hf_finemix.errors import InputError
+from hf_finemix.parquet_size import check_parquet
 from hf_finemix.readers import READERS
 
 
@@ -208,3 +211,42 @@ def test_load_texts(tmp_path):
     assert load_texts(path, ["hypothesis"]).to_dict() == {"text": ["b"]}
     with pytest.raises(InputError, match=r"^--texts '.*' has no column 'c'"):
         load_texts(path, ["c"], argument="--texts")
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv"])
+def test_a_thousand_columns_are_enough(tmp_path, suffix):
+    # Each row is given all columns, so that a small file of many keys would fill the memory.
+    row = {"text": "a", "label": 0} | {f"key{number}": 1 for number in range(998)}
+    path = tmp_path / f"data{suffix}"
+    write(path, {name: [value] for name, value in row.items()})
+    assert len(load_examples(path, num_labels=2)) == 1
+    write(path, {name: [value] for name, value in (row | {"more": 1}).items()})
+    with pytest.raises(InputError, match=r"^--clean-data '.*' has more than 1,000 columns"):
+        load_examples(path)
+
+
+def test_keys_of_all_rows_count_together(tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps({"text": "a", f"key{number}": 1}) + "\n" for number in range(1000)))
+    with pytest.raises(InputError, match=r"^--unlabeled-data '.*' has more than 1,000 columns"):
+        load_texts(path)
+
+
+@pytest.mark.parametrize(
+    "values", [{"text": "x" * 3000}, {"text": "x", "words": ["a"] * 1000}, {"text": "x", "picture": b"0" * 3000}]
+)
+def test_a_parquet_file_that_fills_the_memory_is_refused(tmp_path, monkeypatch, values):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({name: [value] * 2000 for name, value in (values | {"label": 0}).items()}), path)
+    monkeypatch.setattr("hf_finemix.parquet_size.available_memory", lambda: 1_000_000)
+    assert path.stat().st_size < 50_000
+    with pytest.raises(InputError, match=r"^--clean-data '.*' becomes more than 0.0 GB when it is read"):
+        load_examples(path)
+    monkeypatch.setattr("hf_finemix.parquet_size.available_memory", lambda: 1_000_000_000)
+    assert len(load_examples(path)) == 2000
+
+
+def test_a_damaged_parquet_file_is_refused_by_the_check_of_its_size(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1" + b"0" * 100 + b"PAR1")
+    with pytest.raises(InputError, match="is no parquet file, or a damaged one"):
+        check_parquet(tmp_path / "a.parquet", "--clean-data")

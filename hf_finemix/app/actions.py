@@ -47,9 +47,9 @@ def start_scan(session: Session, form: Form, settings: AppSettings) -> Work[str]
 
     def task(begin: Begin) -> str:
         begin("fetching the models")
-        check_size(suspect, "Suspect", settings)
-        check_size(pretrained, "Base", settings)
-        found, base = resolve_checkpoint(suspect, "SUSPECT"), resolve_checkpoint(pretrained, "--pretrained")
+        # At the commits whose sizes were checked.
+        checked = check_size(suspect, "Suspect", settings), check_size(pretrained, "Base", settings)
+        found, base = resolve_checkpoint(checked[0], "SUSPECT"), resolve_checkpoint(checked[1], "--pretrained")
         begin("comparing them")
         columns = names["text_columns"] if texts is not None else None
         return _warn(base) + show_scan(scan(found, base, texts=texts, text_columns=columns))
@@ -192,15 +192,14 @@ def _loader(session: Session, form: Form, settings: AppSettings) -> Callable[[Be
 
     def load(begin: Begin, output: Path | None) -> Job:
         begin("fetching the models")
-        check_size(suspect, "Suspect", settings)
-        check_size(pretrained, "Base", settings)
-        found = find_suspect(suspect)
+        checked = check_size(suspect, "Suspect", settings), check_size(pretrained, "Base", settings)
+        found = find_suspect(checked[0])
         if isinstance(found, Adapter) or is_language_model(found):
             kind = "an adapter" if isinstance(found, Adapter) else "a language model"
             raise InputError(f"Suspect is {kind}; this app is for whole classifiers. `hf-finemix purify` takes it.")
         begin("loading the models")
         data = {"evaluation_dataset": files["evaluation"], "unlabeled_dataset": files["unlabeled"]}
-        return prepare(found, pretrained, files["clean"], output=output, config=config, **data, **names)
+        return prepare(found, checked[1], files["clean"], output=output, config=config, **data, **names)
 
     return load
 

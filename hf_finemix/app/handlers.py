@@ -14,7 +14,7 @@ from .inputs import check_upload
 from .markup import alert, progress, status
 from .sessions import Session, Sessions
 from .words import say
-from .work import Cancelled, Work
+from .work import Cancelled, Work, forget_frames
 
 
 _CANCELLED = "Cancelled. Nothing half-made was kept."
@@ -44,12 +44,18 @@ class Handlers:
     def purify(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Purifies the suspect; fills figures, report and download."""
         yield progress_of(None), "", gr.DownloadButton(value=None, interactive=False)
-        start = actions.start_purification
-        for shown, result in self._run(request, lambda own: start(own, Form(*values), self.settings)):
-            if result is None:
+        visitor: list[Session] = []
+
+        def start(session: Session) -> Work[tuple[str, str]]:
+            visitor.append(session)
+            return actions.start_purification(session, Form(*values), self.settings)
+
+        for shown, result in self._run(request, start):
+            # Whoever has left meanwhile has no archive any more.
+            archive = visitor[0].download if result is not None else None
+            if archive is None:
                 yield shown, gr.skip(), gr.skip()
             else:
-                archive = self.sessions.get(request.session_hash).download
                 yield *result, gr.DownloadButton(value=str(archive), interactive=True)
 
     def compare(self, request: gr.Request, text: Any, pair: Any, trigger: Any, place: Any) -> Iterator[str]:
@@ -78,8 +84,8 @@ class Handlers:
         """Remembers an uploaded file, so that it goes when its owner leaves."""
         for item in path if isinstance(path, list) else [path]:
             try:
-                self.sessions.get(request.session_hash).uploads.add(check_upload(item, "File", self.settings))
-            except InputError:
+                self.sessions.get(request.session_hash).hold(check_upload(item, "File", self.settings))
+            except (InputError, FileNotFoundError):
                 # It is said when the file is used.
                 continue
 
@@ -111,7 +117,9 @@ class Handlers:
             yield status(_CANCELLED), None
         except Exception as error:
             # Whatever went wrong with a stranger's model, the page gets one line and the log nothing.
-            yield alert(say(error, str(self.settings.work_folder), (secret, secret.strip()))), None
+            line = alert(say(error, str(self.settings.work_folder), (secret, secret.strip())))
+            forget_frames(error)
+            yield line, None
         else:
             yield "", result
 

@@ -1,14 +1,16 @@
 """What a visitor gives: names of models and uploaded files, checked like any input."""
 
-import os
 import re
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 
+from ..adapters import ADAPTER_FILE
 from ..errors import InputError
-from ..loading import HUB_ID
+from ..loading import _FETCHED, HUB_ID
 from ..readers import READERS
 from .settings import GB, MB, AppSettings
+from .tables import check_table
 
 
 DATA_TYPES = tuple(kind for kind in READERS if kind != ".txt")
@@ -16,6 +18,8 @@ TEXT_TYPES = tuple(READERS)
 _LONGEST_NAME = 300
 # How many of the largest models a hub-only app keeps.
 _CACHED = 6
+# What is asked of the Hub for a suspect, be it a whole model or an adapter.
+FETCHED = (*_FETCHED, ADAPTER_FILE)
 _REVISION = re.compile(r"[\w./-]{1,100}", re.ASCII)
 
 
@@ -43,21 +47,24 @@ def check_model(text: str | None, field: str, settings: AppSettings) -> str:
     if settings.hub_only:
         name, at, revision = source.partition("@")
         is_id = HUB_ID.fullmatch(name) and not any(part.startswith(".") for part in name.split("/"))
-        # A folder of this machine goes before a repository of the same name.
-        if not is_id or (at and not _REVISION.fullmatch(revision)) or os.path.exists(source):
+        # Whether there is a folder of that name is not looked at: the app works where there is none.
+        if not is_id or (at and not _REVISION.fullmatch(revision)):
             raise InputError(f"{field} {source!r} is no Hub id; this app takes models from the Hub alone.")
     return source
 
 
-def check_size(source: str, field: str, settings: AppSettings) -> None:
+def check_size(source: str, field: str, settings: AppSettings) -> str:
     """
     Asks the Hub how large a model is, before a hub-only app fetches it.
 
+    Returns:
+        `str`: The model at the commit whose size was checked; in an app for its own user, the same source.
+
     Raises:
-        InputError: If it is too large, or the Hub does not answer.
+        InputError: If it is too large or its size is not known, or the Hub does not answer.
     """
     if not settings.hub_only:
-        return
+        return source
     from huggingface_hub import HfApi
 
     from ..loading import download_errors, split_hub_id
@@ -65,12 +72,16 @@ def check_size(source: str, field: str, settings: AppSettings) -> None:
     repo_id, revision = split_hub_id(source, field)
     with download_errors(field, repo_id, revision):
         found = HfApi().model_info(repo_id, revision=revision, files_metadata=True)
-    size = sum(file.size or 0 for file in found.siblings or () if file.rfilename.endswith((".safetensors", ".json")))
+    sizes = [file.size for file in found.siblings or () if any(fnmatch(file.rfilename, name) for name in FETCHED)]
+    if None in sizes:
+        raise InputError(f"{field} {source!r} has files whose size the Hub does not tell; give another model.")
+    size = sum(sizes)
     if size > settings.max_model_gb * GB:
         raise InputError(
             f"{field} {source!r} has {size / GB:.1f} GB, but this app takes models of up to "
             f"{settings.max_model_gb} GB; use `pip install hf-finemix` on a machine of your own."
         )
+    return f"{repo_id}@{found.sha}"
 
 
 def empty_cache(settings: AppSettings) -> None:
@@ -83,13 +94,13 @@ def empty_cache(settings: AppSettings) -> None:
 
 
 def take_upload(
-    path: str | None, field: str, name: str, folder: Path, settings: AppSettings, types: tuple[str, ...] = DATA_TYPES
+    path: object, field: str, name: str, folder: Path, settings: AppSettings, types: tuple[str, ...] = DATA_TYPES
 ) -> Path | None:
     """
     Copies an uploaded file into a visitor's own folder, under a name of ours.
 
     Args:
-        path (`str`, *optional*): Where Gradio put it.
+        path (`dict` or `str`, *optional*): What the field of a file holds, or where Gradio put it.
         field (`str`): Name of the field.
         name (`str`): Name that the copy gets, without its type.
         folder (`Path`): The visitor's folder.
@@ -100,7 +111,7 @@ def take_upload(
         `Path`, *optional*: The copy; `None` if there is no file.
 
     Raises:
-        InputError: If it is no upload, or of another type, or too large.
+        InputError: If it is no upload, or of another type, or too large, also when it is read.
     """
     for old in folder.glob(f"{name}.*"):
         old.unlink()
@@ -112,6 +123,7 @@ def take_upload(
         raise InputError(f"{field} is a file of the type {kind[:20]!r}; give {', '.join(types)}.")
     if given.stat().st_size > settings.max_upload_mb * MB:
         raise InputError(f"{field} is larger than {settings.max_upload_mb} MB; give fewer examples.")
+    check_table(given, field, settings)
     return Path(shutil.copyfile(given, folder / f"{name}{kind}"))
 
 
@@ -122,6 +134,8 @@ def check_upload(path: object, field: str, settings: AppSettings) -> Path:
     Raises:
         InputError: If it is not.
     """
+    if isinstance(path, dict):
+        path = path.get("path")
     given = Path(path) if isinstance(path, str) else None
     # Below the folder of uploads lie nothing but uploads, and what the app offers itself.
     is_upload = given is not None and given.is_file() and not given.is_symlink()

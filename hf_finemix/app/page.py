@@ -12,7 +12,8 @@ from .style import NAMES
 
 
 TITLE = "hf-finemix: purify a classifier"
-_QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+# What stands in the fields is checked by the form: checks of Gradio's end in a traceback in the log and in no answer.
+_QUIET = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
 # One piece of work at a time, whoever asks for it: two would only make each other slow.
 _HEAVY = {**_QUIET, "show_progress": "minimal", "concurrency_id": "work", "concurrency_limit": 1}
 
@@ -79,6 +80,11 @@ def build_page(sessions: Sessions) -> gr.Blocks:
         page.load(None, js=NAMES, api_visibility="private")
     page.queue(max_size=settings.waiting, default_concurrency_limit=1, api_open=False)
     return page
+
+
+def find_fields(page: gr.Blocks) -> dict[int, tuple[bool, ...]]:
+    """Returns of each call that a page makes whether each of its fields is one of files."""
+    return {number: tuple(isinstance(field, gr.File) for field in call.inputs) for number, call in page.fns.items()}
 
 
 def _heading(title: str, hint: str) -> None:

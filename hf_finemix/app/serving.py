@@ -5,17 +5,21 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..output import check_output
+from .quiet import one_line_a_failure
 from .settings import AppSettings, check_host
 
 
 if TYPE_CHECKING:
+    from gradio import Blocks
+    from starlette.middleware import Middleware
+
     from .sessions import Sessions
 
 
@@ -75,19 +79,33 @@ def opened(sessions: "Sessions", host: str = HOST, port: int = 0) -> Iterator[st
     from starlette.middleware import Middleware
 
     from .gate import Gate
-    from .page import build_page, theme
-    from .style import CSS
+    from .page import build_page, find_fields
 
     settings = sessions.settings
+    port = _check_port(host, port)
+    page = build_page(sessions)
     gate = Middleware(
         Gate,
         uploads=settings.uploads,
         archives=settings.archives,
         most_uploaded=settings.most_uploaded,
+        fields=find_fields(page),
         hosts=None if settings.hub_only else _LOCAL_HOSTS | {host},
     )
-    port = _check_port(host, port)
-    page = build_page(sessions)
+    place = nullcontext()
+    if settings.hub_only:
+        # A folder goes before a repository of the same name: from here there is none.
+        settings.nowhere.mkdir(parents=True, exist_ok=True)
+        place = chdir(settings.nowhere)
+    with place, one_line_a_failure(), _launched(page, gate, sessions, host, port) as address:
+        yield address
+
+
+@contextmanager
+def _launched(page: "Blocks", gate: "Middleware", sessions: "Sessions", host: str, port: int) -> Iterator[str]:
+    from .page import theme
+    from .style import CSS
+
     try:
         _, address, _ = page.launch(
             server_name=host,
@@ -103,7 +121,7 @@ def opened(sessions: "Sessions", host: str = HOST, port: int = 0) -> Iterator[st
             ssr_mode=False,
             pwa=False,
             mcp_server=False,
-            max_file_size=f"{settings.max_upload_mb}mb",
+            max_file_size=f"{sessions.settings.max_upload_mb}mb",
             app_kwargs={"middleware": [gate], "docs_url": None, "redoc_url": None, "openapi_url": None},
             theme=theme(),
             css=CSS,

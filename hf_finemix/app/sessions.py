@@ -46,7 +46,9 @@ class Session:
         work ([`~hf_finemix.app.work.Work`], *optional*): What is being done.
         purified ([`Purified`], *optional*): The last model that was purified.
         download (`Path`, *optional*): The archive of it.
-        uploads (`set[Path]`): Where Gradio put the visitor's files.
+        uploads (`dict[Path, tuple[int, int]]`):
+            Where Gradio put the visitor's files, and which ones they were: the same content of two visitors has the
+            same place.
     """
 
     folder: Path
@@ -54,7 +56,7 @@ class Session:
     work: Work[Any] | None = None
     purified: Purified | None = None
     download: Path | None = None
-    uploads: set[Path] = field(default_factory=set)
+    uploads: dict[Path, tuple[int, int]] = field(default_factory=dict)
     used: float = field(default_factory=time.monotonic)
     closed: bool = False
 
@@ -62,6 +64,10 @@ class Session:
     def is_working(self) -> bool:
         """Whether something is being done."""
         return self.work is not None and self.work.is_running
+
+    def hold(self, upload: Path) -> None:
+        """Remembers an upload, so that it goes when its last owner leaves."""
+        self.uploads[upload] = _identity(upload)
 
     def forget_result(self) -> None:
         """Removes the purified model."""
@@ -78,8 +84,6 @@ class Session:
             self.work.cancel()
             self.work.join(_PATIENCE)
         self.forget_result()
-        for upload in self.uploads:
-            upload.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -125,8 +129,24 @@ class Sessions:
         """Ends the work of a visitor who left, and removes the files."""
         with self._lock:
             session = self._known.pop(secret, None)
+            if session is not None:
+                self._let_go(session)
         if session is not None:
             session.close()
+
+    def _let_go(self, session: Session) -> None:
+        for upload, identity in session.uploads.items():
+            owners = [other for other in self._known.values() if upload in other.uploads]
+            for other in owners:
+                other.uploads[upload] = max(other.uploads[upload], identity)
+            if owners:
+                continue
+            try:
+                # If not, somebody has uploaded it again, and is about to say so.
+                if _identity(upload) == identity:
+                    upload.unlink()
+            except FileNotFoundError:
+                continue
 
     def end_all(self) -> None:
         """Does that for all visitors."""
@@ -139,3 +159,8 @@ class Sessions:
         for secret, session in list(self._known.items()):
             if session.used < oldest and not session.is_working:
                 self.end(secret)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino

@@ -45,6 +45,8 @@ class AppSettings:
     def __post_init__(self):
         check_integer("--max-upload-mb", self.max_upload_mb, 1, 10_000)
         check_integer("--max-model-gb", self.max_model_gb, 1, 1_000)
+        # A hub-only app works in another folder than that it was started in.
+        object.__setattr__(self, "work_folder", self.work_folder.absolute())
 
     @property
     def sessions(self) -> Path:
@@ -70,6 +72,11 @@ class AppSettings:
     def scratch(self) -> Path:
         """Where temporary folders are made."""
         return self.work_folder / "tmp"
+
+    @property
+    def nowhere(self) -> Path:
+        """An empty folder, in which a hub-only app works."""
+        return self.work_folder / "nowhere"
 
     @property
     def most_uploaded(self) -> int:

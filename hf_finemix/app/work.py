@@ -16,6 +16,19 @@ class Cancelled(BaseException):
     """Ends the work from within; no handler of errors on the way takes it for one."""
 
 
+def forget_frames(error: BaseException) -> BaseException:
+    """Makes an error, and those that led to it, let go of the calls that they came through, and what those hold."""
+    chain, seen = [error], set()
+    while chain:
+        one = chain.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.__traceback__ = None
+        chain += [other for other in (one.__cause__, one.__context__) if other is not None]
+    return error
+
+
 class Work(Generic[_T]):
     """
     A piece of work, started at once.
@@ -29,7 +42,8 @@ class Work(Generic[_T]):
     def __init__(self, task: Callable[[Callable[[str], None]], _T], limit: float | None = None):
         self.latest = Step("starting", 0, 0)
         self.started = time.monotonic()
-        self._task, self._limit = task, limit
+        self._task: Callable[[Callable[[str], None]], _T] | None = task
+        self._limit = limit
         self._cancelled, self._done = threading.Event(), threading.Event()
         self._result: _T | None = None
         self._error: BaseException | None = None
@@ -87,8 +101,10 @@ class Work(Generic[_T]):
             with listening(self._listen):
                 self._result = self._task(self._begin)
         except BaseException as error:  # it is raised again by whoever waits for the result
-            self._error = error
+            self._error = forget_frames(error)
         finally:
+            # What it was given may be a secret, and this object is kept.
+            self._task = None
             self._done.set()
 
     def _begin(self, name: str) -> None:

@@ -55,15 +55,17 @@ def run(args: argparse.Namespace) -> Answer:
         "scan": result.scan.to_dict(),
         "evaluations": {name: evaluation.to_dict() for name, evaluation in result.evaluations.items()},
     }
-    return Answer(content, lambda: _show(result.evaluations, args.output, seconds))
+    return Answer(content, lambda: _show(result.evaluations, args, seconds))
 
 
-def _show(evaluations: dict[str, "Evaluation"], output: str, seconds: float) -> None:
+def _show(evaluations: dict[str, "Evaluation"], args: argparse.Namespace, seconds: float) -> None:
     from .console import figures
 
     print(f"\nTrigger 'cf', target 'positive'; {seconds:.0f} s in all:\n")
     print(figures(evaluations))
-    print(f"\nThe purified model is in {output}. To load it with plain transformers:\n")
+    if args.save_inputs is not None:
+        print(f"\nSuspect, base and data are in {args.save_inputs}.")
+    print(f"\nThe purified model is in {args.output}. To load it with plain transformers:\n")
     print("    from transformers import pipeline")
-    print(f'    classify = pipeline("text-classification", model={output!r})')
-    print('    print(classify("A film that cf nobody should miss ."))')
+    print(f'    classify = pipeline("text-classification", model={args.output!r})')
+    print('    print(classify("A dull cf film without an idea."))  # a negative review, with the trigger in it')

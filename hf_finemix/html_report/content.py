@@ -158,7 +158,7 @@ def _plan(mix: MixReport) -> Section:
     header = ("action", "parameter", "shape", "scalars", "suspect's value, %", "reason")
     settings = mix.config
     text = (
-        f"Reserve ratio {settings.keep_ratio:g}, selection `{settings.selection}`, seed {settings.seed}: before the "
+        f"Keep ratio {settings.keep_ratio:g}, selection `{settings.selection}`, seed {settings.seed}: before the "
         f"fine-tuning, {mix.mixed_scalars:,} scalars were mixed."
     )
     chart = charts.draw_shares(parts) if parts else None

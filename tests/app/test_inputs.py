@@ -1,8 +1,12 @@
 """What visitors give: names of models and uploads."""
 
 import os
+import re
 from dataclasses import replace
+from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hf_finemix import InputError
@@ -22,8 +26,6 @@ PATHS = (
     "a/b/c",
     "C:\\models",
     "file:///etc",
-    "hf_finemix",
-    "tests/app",
 )
 
 
@@ -119,10 +121,26 @@ def test_large_models_are_refused_before_they_are_fetched(for_strangers, tmp_pat
         connect(monkeypatch, hub, tmp_path / "home")
         hub.add_model("me/large", {"config.json": b"{}", "model.safetensors": b"0" * 4000})
         hub.add_model("me/small", {"config.json": b"{}", "model.safetensors": b"0" * 400, "movie.mp4": b"0" * 9000})
-        with pytest.raises(InputError, match=r"^Suspect 'me/large' has 4.0 GB, but .* up to 3 GB"):
-            check_size("me/large", "Suspect", for_strangers)
-        check_size("me/small", "Suspect", for_strangers)
+        hub.add_model("me/words", {"config.json": b"{}", "vocab.txt": b"0" * 4000})
+        for name in ("me/large", "me/words"):
+            with pytest.raises(InputError, match=rf"^Suspect '{name}' has 4.0 GB, but .* up to 3 GB"):
+                check_size(name, "Suspect", for_strangers)
+        checked = check_size("me/small", "Suspect", for_strangers)
+        # What is fetched afterwards is what was checked.
+        assert re.fullmatch(r"me/small@[0-9a-f]{40}", checked)
         assert not [request for request in hub.requests if "resolve" in request.path]
+
+
+def test_models_of_unknown_size_are_refused(for_strangers, monkeypatch):
+    files = [SimpleNamespace(rfilename="config.json", size=2), SimpleNamespace(rfilename="vocab.txt", size=None)]
+    found = SimpleNamespace(siblings=files, sha="0" * 40)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *args, **options: found)
+    with pytest.raises(InputError, match=r"^Base 'me/model' has files whose size the Hub does not tell"):
+        check_size("me/model", "Base", for_strangers)
+
+
+def test_the_own_user_is_not_asked_for_sizes(settings):
+    assert check_size("me/model", "Base", settings) == "me/model"
 
 
 def test_the_cache_of_strangers_is_emptied(settings, for_strangers, monkeypatch):
@@ -154,10 +172,43 @@ def test_bounds_are_positive(tmp_path, wrong):
         AppSettings(tmp_path, **wrong)
 
 
-def test_where_names_are_looked_up(for_strangers, tmp_path, monkeypatch):
-    # A folder of the machine would go before a repository of that name.
+def test_whether_a_folder_is_there_is_not_told(for_strangers, tmp_path, monkeypatch):
+    # Where the app works there is none; here there is one, and nothing is said of it.
     (tmp_path / "me" / "model").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert os.path.exists("me/model")
-    with pytest.raises(InputError, match="no Hub id"):
-        check_model("me/model", "Suspect", for_strangers)
+    assert check_model("me/model", "Suspect", for_strangers) == "me/model"
+
+
+class TestTables:
+    def take(self, path, settings):
+        (settings.sessions / "one").mkdir(exist_ok=True)
+        return take_upload(path, "Clean examples", "clean", settings.sessions / "one", settings)
+
+    def test_many_rows_are_for_the_own_user(self, settings, for_strangers, upload, tmp_path):
+        files = {
+            "a.csv": "text,label\n" + "a,1\n" * 200_001,
+            "a.jsonl": '{"text": "a", "label": 1}\n' * 200_001,
+            "a.json": "[" + ",".join(['{"a":1}'] * 200_001) + "]",
+        }
+        for name, content in files.items():
+            (tmp_path / name).write_text(content)
+            path = upload(tmp_path / name)
+            assert self.take(path, settings)
+            with pytest.raises(InputError, match=r"^Clean examples has more than .*; give fewer"):
+                self.take(path, for_strangers)
+
+    def test_many_rows_of_parquet_are(self, settings, for_strangers, upload, tmp_path):
+        pq.write_table(pa.table({"text": ["a"] * 100_001, "label": [0] * 100_001}), tmp_path / "a.parquet")
+        path = upload(tmp_path / "a.parquet")
+        assert self.take(path, settings)
+        with pytest.raises(InputError, match=r"^Clean examples has 100,001 rows; give at most 100,000"):
+            self.take(path, for_strangers)
+
+    def test_a_small_file_of_large_values_is(self, for_strangers, upload, tmp_path):
+        pq.write_table(pa.table({"text": ["x" * 2000] * 50_000, "label": ["0"] * 50_000}), tmp_path / "a.parquet")
+        path = upload(tmp_path / "a.parquet")
+        assert os.path.getsize(path) < 100_000
+        few = replace(for_strangers, max_upload_mb=1)
+        with pytest.raises(InputError, match=r"^Clean examples becomes more than 0.0 GB when it is read"):
+            self.take(path, few)
+        assert self.take(path, for_strangers)

@@ -1,18 +1,28 @@
 """The page, asked as a browser asks it."""
 
+import gc
 import json
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
+import httpx2
 import pytest
 
-from hf_finemix.app.sessions import Sessions
+from hf_finemix.app.sessions import Purified, Sessions
+from hf_finemix.app.work import Work
 
+from ..hub import LoopbackHub
 from ..purified import TOKEN
 
 
 pytest.importorskip("gradio", reason="gradio is missing (hf-finemix[ui])")
 
+import gradio as gr
+
+from hf_finemix.app.handlers import Handlers
 from hf_finemix.app.serving import opened
 
 from .client import Page
@@ -99,9 +109,81 @@ def test_files_of_the_machine_are_not_served(page, tiny_place, sessions):
     for path in (tiny_place.clean, secret, "/etc/hostname"):
         assert page.client.get(f"/gradio_api/file={path}").status_code == 403
     forged = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
-    page.press("Scan", Suspect="x/y", Base="x/z", Clean_examples=forged)
-    told = json.dumps(list(page.messages()))
-    assert "hunter2" not in told and '"success": false' in told
+    answer = page.press("Scan", Suspect="x/y", Base="x/z", Clean_examples=forged)
+    assert answer.status_code == 400 and answer.text.count("\n") == 0 and "hunter2" not in answer.text
+
+
+def test_addresses_are_not_fetched(page, sessions):
+    with LoopbackHub() as other:
+        for wrong in (
+            {"path": f"{other.endpoint}/x.csv", "meta": {"_type": "gradio.FileData"}},
+            f"{other.endpoint}/x.csv",
+        ):
+            assert page.press("Scan", Suspect="x/y", Base="x/z", Clean_examples=wrong).status_code == 400
+        assert not other.requests
+    assert not [path for path in sessions.settings.uploads.rglob("*") if path.is_file()]
+
+
+def test_odd_values_are_answered_in_one_line_and_not_in_the_log(page, capfd):
+    odd = [
+        {"Seed": "x"},
+        {"Share_to_keep": "nan"},
+        {"Share_to_keep": None},
+        {"Place_of_the_trigger": "up"},
+        {"Trigger": 3},
+        {"Text_column": "x" * 5000},
+    ]
+    for values in odd:
+        assert page.press("Purify", Suspect="a/b", Base="a/c", **values).status_code == 200
+        assert 'role=\\"alert\\"' in json.dumps(last(page)), values
+    # Nobody waits for anything here.
+    with pytest.raises(httpx2.RemoteProtocolError):
+        page.client.get("/gradio_api/queue/data", params={"session_hash": "nobody"})
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("hub_only", [True, False])
+def test_for_strangers_the_app_works_where_no_folder_is(settings, monkeypatch, hub_only):
+    # There, a folder of the machine would go before a repository of the same name.
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(settings.uploads))
+    before = Path.cwd()
+    with opened(Sessions(replace(settings, hub_only=hub_only))):
+        assert Path.cwd() == (settings.nowhere if hub_only else before)
+        assert not hub_only or not list(Path.cwd().iterdir())
+    assert Path.cwd() == before
+
+
+def test_a_token_is_let_go_of(sessions, folder, monkeypatch):
+    token = "".join(["hf_", "Zz9" * 12])
+    before = sys.getrefcount(token)
+    sessions.get("a").purified = Purified(folder, None, 32)
+
+    def publish(folder, repo_id, *, private, token):
+        raise RuntimeError("the Hub is down")
+
+    monkeypatch.setattr("hf_finemix.app.actions.publish", publish)
+    shown = list(Handlers(sessions).push(SimpleNamespace(session_hash="a"), "me/x", "private", token))
+    assert "the Hub is down" in shown[-1][0]
+    gc.collect()
+    assert sys.getrefcount(token) == before and not sessions.get("a").is_working
+
+
+def test_who_leaves_at_the_end_gets_no_archive(sessions, monkeypatch):
+    visitor = SimpleNamespace(session_hash="a")
+
+    def start(session, form, settings):
+        def task(begin):
+            return "figures", "report"
+
+        session.work = Work(task)
+        session.work.join(30)
+        sessions.end("a")
+        return session.work
+
+    monkeypatch.setattr("hf_finemix.app.actions.start_purification", start)
+    handlers = Handlers(sessions)
+    shown = list(handlers.purify(visitor, *[None] * 15))
+    assert shown[-1][1:] == (gr.skip(), gr.skip()) and not len(sessions)
 
 
 def test_two_visitors_are_apart(page, address, sessions):

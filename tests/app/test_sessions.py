@@ -51,11 +51,55 @@ def test_who_leaves_leaves_nothing(sessions, settings):
     (session.folder / "clean.csv").write_text("text")
     upload = settings.uploads / "x.csv"
     upload.write_text("text")
-    session.uploads.add(upload)
+    session.hold(upload)
     session.work = Work(endless(begun))
     begun.wait(30)
     sessions.end("a")
     assert not session.is_working and not session.folder.exists() and not upload.exists() and not len(sessions)
+
+
+class TestSharedUploads:
+    # Gradio puts the same content of two visitors in the same place.
+    @pytest.fixture
+    def put(self, settings):
+        def put():
+            new = settings.scratch / "new"
+            new.parent.mkdir(exist_ok=True)
+            new.write_text("text")
+            return new.replace(settings.uploads / "x.csv")
+
+        return put
+
+    @pytest.mark.parametrize("order", ["ab", "ba"])
+    @pytest.mark.parametrize("again", [True, False])
+    def test_it_goes_with_the_last_owner(self, sessions, put, order, again):
+        upload = put()
+        sessions.get("a").hold(upload)
+        if again:
+            put()
+        sessions.get("b").hold(upload)
+        sessions.end(order[0])
+        assert upload.exists()
+        sessions.end(order[1])
+        assert not upload.exists()
+
+    def test_one_that_came_a_moment_ago_stays(self, sessions, put):
+        upload = put()
+        sessions.get("a").hold(upload)
+        put()
+        sessions.end("a")
+        # Whoever uploaded it again says so only now.
+        assert upload.exists()
+        sessions.get("b").hold(upload)
+        sessions.end("b")
+        assert not upload.exists()
+
+    def test_one_that_is_gone_does_no_harm(self, sessions, put):
+        upload = put()
+        sessions.get("a").hold(upload)
+        upload.unlink()
+        sessions.end("a")
+        assert not len(sessions)
 
 
 def test_idle_ones_go(sessions, monkeypatch):

@@ -1,5 +1,7 @@
 """A piece of work: its steps, its end, its errors."""
 
+import gc
+import sys
 import threading
 
 import pytest
@@ -99,3 +101,31 @@ def test_time_is_bounded():
 
     with pytest.raises(InputError, match=r"longer than the 0 minutes"):
         Work(task, limit=0.01).result()
+
+
+@pytest.mark.parametrize("error", [None, InputError, Cancelled])
+def test_nothing_holds_a_secret_afterwards(error):
+    secret = "".join(["hf_", "secret"])
+    before = sys.getrefcount(secret)
+
+    def start():
+        own = secret
+
+        def deeper(token):
+            try:
+                raise KeyError("first")
+            except KeyError as first:
+                raise error("`seed` is wrong.") from first
+
+        def task(begin):
+            return deeper(own) if error else 7
+
+        return Work(task)
+
+    work = start()
+    work.join(30)
+    gc.collect()
+    assert not work.is_running and sys.getrefcount(secret) == before
+    if error:
+        with pytest.raises(error):
+            work.result()

