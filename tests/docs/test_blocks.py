@@ -2,6 +2,9 @@
 
 import pytest
 
+from hf_finemix.attacks.base import ATTACKS
+from hf_finemix.defenses.base import DEFENSES
+
 from ..world import make_world
 from .pages import all_pages, find_blocks
 from .running import Reader
@@ -18,6 +21,9 @@ def world(tmp_path_factory):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_blocks_of(page, world, tmp_path, monkeypatch, capsys):
+    # What a page registers is forgotten after it.
+    for registry in (ATTACKS, DEFENSES):
+        monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     reader = Reader.begin(page, world, tmp_path, monkeypatch, capsys)
     for block in find_blocks(page):
         try:
